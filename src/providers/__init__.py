@@ -1,0 +1,67 @@
+"""One typed way for every service to the outside world: demo and live behind the same interface."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from providers import errors
+    from providers.core.models import (
+        CheckResult,
+        CheckState,
+        CredentialSource,
+        Money,
+        Page,
+        Quota,
+        RawRequest,
+        Ref,
+        WebhookEndpoint,
+        WebhookReply,
+        WebhookResult,
+    )
+    from providers.runtime import Providers, current, reset, use
+    from providers.settings import Mode, Settings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CheckResult",
+    "CheckState",
+    "CredentialSource",
+    "Mode",
+    "Money",
+    "Page",
+    "Providers",
+    "Quota",
+    "RawRequest",
+    "Ref",
+    "Settings",
+    "WebhookEndpoint",
+    "WebhookReply",
+    "WebhookResult",
+    "__version__",
+    "current",
+    "errors",
+    "reset",
+    "use",
+]
+
+_HOMES = {
+    "Providers": "runtime",
+    "current": "runtime",
+    "reset": "runtime",
+    "use": "runtime",
+    "Mode": "settings",
+    "Settings": "settings",
+}
+
+
+def __getattr__(name: str) -> object:
+    # Importing the package is free; what is used is loaded when it is used.
+    if name == "errors":
+        return import_module("providers.errors")
+    if name not in __all__:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'core.models')}"), name)

@@ -1,0 +1,1 @@
+"""The machinery every capability shares. It knows no capability and no vendor."""

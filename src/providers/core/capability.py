@@ -1,0 +1,91 @@
+"""What all capabilities have in common for those who hold one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+
+from providers.core.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    PermissionDeniedError,
+    ProviderError,
+    UnsupportedOperationError,
+)
+from providers.core.models import CheckResult, CheckState, Ref
+from providers.core.operation import Effect, Operation
+from providers.core.pipeline import Adapter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from providers.core.clock import Clock
+    from providers.core.pipeline import Target
+    from providers.core.route import Route
+    from providers.core.store import Store
+
+A = TypeVar("A", bound=Adapter)
+K = TypeVar("K")
+
+REFUSED = (AuthenticationError, PermissionDeniedError, ConfigurationError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a capability gets besides its vendors: shared state, time, its own settings, the tenant it works for."""
+
+    store: Store
+    clock: Clock
+    options: Mapping[str, str]
+    tenant: str = ""
+
+
+class Capability(Generic[A]):
+    """Base of `Email` and its siblings. Safe to share between tasks."""
+
+    name: ClassVar[str]
+
+    def __init__(self, route: Route[A], context: Context) -> None:
+        self._route = route
+        self._context = context
+
+    @property
+    def vendors(self) -> tuple[str, ...]:
+        """The vendors in use, in the order they are asked."""
+        return self._route.vendors
+
+    def unwrap(self, kind: type[K]) -> K:
+        """The adapter of this class, for what only this vendor can do. Raises `ConfigurationError` if not in use."""
+        for target in self._route.targets:
+            adapter = target.ready_now()
+            if isinstance(adapter, kind):
+                return adapter
+        msg = f"{self.name}: no {kind.__name__} is in use; vendors: {', '.join(self.vendors)}"
+        raise ConfigurationError(msg)
+
+    async def check(self, vendor: str | None = None, *, timeout: float | None = None) -> list[CheckResult]:
+        """Ask each vendor in use, or one, whether our credential works. Read-only and free; never raises for a refusal."""
+        operation = Operation(name=f"{self.name}.check", effect=Effect.READ, result=CheckResult, attempts=2)
+        targets = self._route.targets if vendor is None else (self._route.target(vendor),)
+        results: list[CheckResult] = []
+        for target in targets:
+            try:
+                results.append(
+                    await self._route.one(operation, target.facts.vendor, lambda adapter: adapter.check(), timeout=timeout)
+                )
+            except ProviderError as error:
+                state = CheckState.REFUSED if isinstance(error, REFUSED) else CheckState.UNREACHABLE
+                results.append(CheckResult(vendor=target.facts.vendor, state=state, detail=str(error)))
+        return results
+
+    def _unsupported(self, target: Target[A], what: str) -> None:
+        """Raise `UnsupportedOperationError` when the vendor's facts say that it cannot express `what`."""
+        why = target.facts.unsupported.get(what)
+        if why is not None:
+            vendor = target.facts.vendor
+            raise UnsupportedOperationError(f"{what}: {why}", vendor=vendor, operation=f"{self.name}.{what}")
+
+
+def as_ref(ref: Ref | str) -> Ref:
+    """A reference given as such or as its text."""
+    return Ref.parse(ref) if isinstance(ref, str) else ref

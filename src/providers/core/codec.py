@@ -1,0 +1,24 @@
+"""Results as bytes for the store, and back by the type their operation declares."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic_core import to_json
+
+
+@lru_cache(maxsize=256)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def encode(value: object) -> bytes:
+    """JSON of a model or plain value. `.raw` is left out, as in every dump."""
+    return to_json(value)
+
+
+def decode(kind: object, data: bytes) -> object:
+    """The value again, of the type `kind`."""
+    return _adapter(kind).validate_json(data)

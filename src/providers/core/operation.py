@@ -1,0 +1,128 @@
+"""What is true of an operation whoever serves it, and what is true of a vendor whatever it is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Effect(StrEnum):
+    """What a call does; decides what may be repeated."""
+
+    READ = "read"
+    IDEMPOTENT = "idempotent"
+    """A write that may be repeated freely: the second time changes nothing."""
+    ONCE = "once"
+    """A write that must not happen twice: a mail, a charge, an order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One operation of a capability.
+
+    Attributes:
+        name: `"email.send"`.
+        effect: see `Effect`.
+        result: the type of the answer, by which caches and idempotency records are read back.
+        timeout: seconds for the whole call unless the caller says otherwise, all attempts and waiting included.
+        attempt_timeout: seconds for one attempt.
+        attempts: how often one vendor is tried at most.
+        unit: what is counted against prices and budgets, e.g. `"email"`.
+        cache: seconds a READ may be answered from the cache; 0 never.
+
+    """
+
+    name: str
+    effect: Effect
+    result: object = None
+    timeout: float = 30.0
+    attempt_timeout: float = 10.0
+    attempts: int = 3
+    unit: str | None = None
+    cache: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """An environment variable that a vendor reads.
+
+    Attributes:
+        name, aliases: the documented name, and others that are accepted.
+        purpose: what it is, in a few words.
+        where: where to get it.
+        secret: masked everywhere.
+        required: live cannot start without it.
+        account: belongs to one account (never inherited by a tenant's view) rather than to the application.
+        example: a value of the right form for templates.
+
+    """
+
+    name: str
+    purpose: str
+    where: str = ""
+    aliases: tuple[str, ...] = ()
+    secret: bool = False
+    required: bool = True
+    account: bool = True
+    example: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """At most `per_second` calls, `burst` of them at once."""
+
+    per_second: float
+    burst: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VendorFacts:
+    """What is true of one vendor of one capability. Data only: loads without the adapter or its libraries.
+
+    Attributes:
+        vendor, capability, title: names.
+        adapter: `"module:Class"`.
+        extra: the extra to install, `""` for none.
+        variables: what it reads.
+        base_url: where it lives; `PROVIDER_<VENDOR>_BASE_URL` overrides it.
+        account: the variable whose value is the stable id of the account, if there is one.
+        prices: per unit, in `currency`.
+        rate, concurrency: what the vendor allows one account.
+        deduplicates: operations which the vendor itself does only once for one key.
+        unsupported: operation or feature -> why the vendor cannot express it.
+        limits: named numbers, e.g. recipients of one message.
+        not_applied_statuses: HTTP statuses >= 500 after which the vendor documents that nothing was done.
+        api_version, checked, source: which API, when it was read, and where.
+
+    """
+
+    vendor: str
+    capability: str
+    title: str
+    adapter: str
+    extra: str = ""
+    variables: tuple[Variable, ...] = ()
+    base_url: str = ""
+    account: str = ""
+    prices: Mapping[str, Decimal] = field(default_factory=lambda: MappingProxyType({}))
+    currency: str = "USD"
+    rate: Rate | None = None
+    concurrency: int | None = None
+    deduplicates: frozenset[str] = frozenset()
+    unsupported: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    limits: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    not_applied_statuses: frozenset[int] = frozenset()
+    api_version: str = ""
+    checked: str = ""
+    source: str = ""
+
+    @property
+    def demo(self) -> bool:
+        """Whether this is the made-up vendor."""
+        return self.vendor == "demo"

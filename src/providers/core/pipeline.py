@@ -1,0 +1,238 @@
+"""One guarded call to one vendor: breaker, budget, limits, deadline, attempts. The order of steps is this file."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from providers.core.attempt import ATTEMPT, Attempt
+from providers.core.breaker import Breaker
+from providers.core.errors import (
+    ConfigurationError,
+    Outcome,
+    ProviderError,
+    ProviderTimeoutError,
+    RateLimitedError,
+)
+from providers.core.operation import Effect
+from providers.core.retry import may_repeat, repeat
+from providers.core.telemetry import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from providers.core.budget import Budget
+    from providers.core.cache import Cache
+    from providers.core.clock import Clock
+    from providers.core.limits import Limiter
+    from providers.core.models import CheckResult
+    from providers.core.operation import Operation, VendorFacts
+    from providers.core.redact import Redactor
+    from providers.core.telemetry import Hook
+    from providers.core.writes import Writes
+
+T = TypeVar("T")
+
+
+class Adapter(Protocol):
+    """What every adapter has, whatever its capability. Vendor exceptions escape; nothing is retried, cached or logged."""
+
+    @property
+    def facts(self) -> VendorFacts:
+        """The vendor's entry in the catalog."""
+        ...
+
+    def translate(self, error: Exception) -> ProviderError | None:
+        """Our error for a vendor's exception; None when it is not the vendor's failure."""
+        ...
+
+    async def check(self) -> CheckResult:
+        """Prove the credential by the cheapest read; raise what the vendor answers otherwise."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release what the adapter alone holds; connections are shared and not its own."""
+        ...
+
+
+A = TypeVar("A", bound=Adapter)
+
+
+class Guards:
+    """What stands between us and one account: shared by all operations and views that use it."""
+
+    __slots__ = ("breaker", "limiter")
+
+    def __init__(self, limiter: Limiter | None, breaker: Breaker) -> None:
+        self.limiter = limiter
+        self.breaker = breaker
+
+
+class Target(Generic[A]):
+    """One vendor account that a capability can be sent to."""
+
+    __slots__ = ("_build", "account", "adapter", "budget", "facts", "guards")
+
+    def __init__(
+        self,
+        facts: VendorFacts,
+        build: Callable[[], A | Awaitable[A]],
+        *,
+        account: str,
+        guards: Guards,
+        budget: Budget | None,
+    ) -> None:
+        self.facts = facts
+        self.account = account
+        self.guards = guards
+        self.budget = budget
+        self.adapter: A | None = None
+        self._build = build
+
+    async def ready(self) -> A:
+        """The adapter, built at its first use."""
+        adapter = self.adapter or self._build()
+        if isinstance(adapter, Awaitable):
+            adapter = await adapter
+        self.adapter = adapter
+        return adapter
+
+    def ready_now(self) -> A:
+        """The adapter, for callers that cannot wait. Raises `ConfigurationError` if its credentials must be fetched."""
+        adapter = self.adapter or self._build()
+        if isinstance(adapter, Coroutine):
+            adapter.close()
+        if isinstance(adapter, Awaitable):
+            msg = f"{self.facts.vendor}: its credentials are fetched at the first call; make one first"
+            raise ConfigurationError(msg, vendor=self.facts.vendor)
+        self.adapter = adapter
+        return adapter
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call of a caller's, over all attempts and vendors. `unknown` is sticky."""
+
+    operation: Operation
+    deadline: float
+    key: str | None = None
+    units: int = 1
+    vendor: str = ""
+    attempts: int = 0
+    unknown: bool = False
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class Pipeline:
+    """What all calls of one `Providers` share."""
+
+    clock: Clock
+    redact: Redactor
+    writes: Writes
+    cache: Cache
+    hooks: tuple[Hook, ...] = ()
+
+    async def run(self, call: Call, target: Target[A], step: Callable[[A], Awaitable[T]]) -> T:
+        """Do `step` with the target's adapter. Raises only `ProviderError`, cancellation, or a bug as it is."""
+        breaker = target.guards.breaker
+        reserved: tuple[str, int] | None = None
+        call.vendor = target.facts.vendor
+        try:
+            breaker.check()
+            if target.budget is not None and call.operation.unit is not None:
+                reserved = await target.budget.reserve(call.operation.unit, call.units)
+            try:
+                result = await self._attempt(call, target, step)
+            except ProviderError as error:
+                result = await self._again(error, call, target, step)
+        except BaseException as error:
+            if reserved is not None and target.budget is not None and not call.unknown:
+                await target.budget.release(reserved)
+            if isinstance(error, ProviderError):
+                self._finish(error, call, target)
+            raise
+        breaker.succeeded()
+        return result
+
+    async def _again(
+        self, error: ProviderError, call: Call, target: Target[A], step: Callable[[A], Awaitable[T]]
+    ) -> T:
+        operation = call.operation
+        deduplicated = call.key is not None and operation.name in target.facts.deduplicates
+
+        def may(failure: ProviderError) -> bool:
+            again = may_repeat(operation, failure, unknown=call.unknown, deduplicated=deduplicated)
+            if again:
+                logger.info("%s at %s failed (%s); may be repeated", operation.name, target.facts.vendor, type(failure).__name__)
+            return again
+
+        return await repeat(
+            error,
+            lambda: self._attempt(call, target, step),
+            attempts=operation.attempts,
+            deadline=call.deadline,
+            clock=self.clock,
+            may=may,
+        )
+
+    async def _attempt(self, call: Call, target: Target[A], step: Callable[[A], Awaitable[T]]) -> T:
+        clock = self.clock
+        limiter = target.guards.limiter
+        adapter = target.adapter or await target.ready()
+        if limiter is not None:
+            await limiter.enter(call.deadline)
+        call.attempts += 1
+        attempt = Attempt()
+        token = ATTEMPT.set(attempt)
+        try:
+            seconds = min(call.operation.attempt_timeout, call.deadline - clock.monotonic())
+            try:
+                async with clock.timeout(seconds):
+                    return await step(adapter)
+            except ProviderError:
+                raise
+            except TimeoutError as error:
+                outcome = Outcome.UNKNOWN if attempt.sent else Outcome.NOT_APPLIED
+                msg = f"no answer within {max(seconds, 0):g} seconds"
+                raise ProviderTimeoutError(msg, code="timeout", outcome=outcome) from error
+            except Exception as error:
+                named = adapter.translate(error)
+                if named is None:
+                    raise
+                raise named from error
+        except ProviderError as error:
+            self._failed(error, call, target)
+            raise
+        except BaseException:
+            # Cancelled, or a bug: what has left may have been applied.
+            call.unknown |= attempt.sent and call.operation.effect is not Effect.READ
+            raise
+        finally:
+            ATTEMPT.reset(token)
+            if limiter is not None:
+                limiter.leave()
+
+    def _failed(self, error: ProviderError, call: Call, target: Target[A]) -> None:
+        """After each failed attempt."""
+        if call.operation.effect is Effect.READ:
+            error.outcome = Outcome.NOT_APPLIED
+            error.retryable = error.repeatable
+        elif error.may_have_applied:
+            call.unknown = True
+        target.guards.breaker.failed(error)
+        if isinstance(error, RateLimitedError) and error.retry_after and target.guards.limiter is not None:
+            target.guards.limiter.pause(error.retry_after)
+
+    def _finish(self, error: ProviderError, call: Call, target: Target[A]) -> None:
+        """Once, before the error leaves: who, what, nothing secret, and the worst outcome of all attempts."""
+        error.vendor = error.vendor or target.facts.vendor
+        error.operation = error.operation or call.operation.name
+        error.message = self.redact(error.message)
+        if error.code is not None:
+            error.code = self.redact(error.code)[:100]
+        if call.operation.effect is Effect.IDEMPOTENT:
+            error.retryable = error.repeatable
+        elif call.unknown:
+            error.outcome = Outcome.UNKNOWN
+            error.retryable = call.key is not None and call.operation.name in target.facts.deduplicates

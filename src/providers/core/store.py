@@ -1,0 +1,188 @@
+"""Shared state behind one small protocol: idempotency records, journals, budgets, limits, caches, demo state."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from providers.core.clock import Clock
+
+SCAN_PAGE = 500
+
+
+class Store(Protocol):
+    """Keys to bytes, with expiry. Each method is atomic as a whole, across every process that shares the store.
+
+    `ttl` is seconds; None keeps a value for ever. Counters (`add`) and meters (`take`) live beside the values:
+    `get` and `scan` do not see them.
+    """
+
+    @property
+    def durable(self) -> bool:
+        """Whether the state outlives the process."""
+        ...
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, if there is one."""
+        ...
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None = None) -> bool:
+        """Write `new` only if the value is still `old`. None stands for absent."""
+        ...
+
+    async def claim(self, items: Sequence[tuple[str, bytes]], *, ttl: float | None = None) -> list[bytes | None]:
+        """Write those that are absent. Per item: None when it was written, else the value that was there."""
+        ...
+
+    async def put(self, items: Sequence[tuple[str, bytes | None]], *, ttl: float | None = None) -> None:
+        """Write all, whatever was there; None deletes."""
+        ...
+
+    async def add(
+        self, key: str, amount: int, *, ceiling: int | None = None, ttl: float | None = None
+    ) -> int | None:
+        """Add to a counter and return it; None, and nothing added, when it would pass `ceiling`.
+
+        `ttl` counts from the counter's first use.
+        """
+        ...
+
+    async def take(self, key: str, *, rate: float, burst: int) -> float:
+        """Take one place of a meter that frees `rate` places a second; the seconds to wait until it is ours."""
+        ...
+
+    def scan(self, prefix: str) -> AsyncIterator[tuple[str, bytes]]:
+        """All values whose key starts with `prefix`, in order of their keys."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release files and connections."""
+        ...
+
+
+def open_store(url: str, clock: Clock) -> Store:
+    """The store that `PROVIDER_STATE_URL` names: `memory://` or `sqlite:///path`."""
+    scheme, _, rest = url.partition("://")
+    if scheme == "memory":
+        return MemoryStore(clock)
+    if scheme == "sqlite" and rest.strip("/"):
+        from providers.core.sqlite import SqliteStore
+
+        # As SQLAlchemy writes it: three slashes and a relative path, four and an absolute one.
+        return SqliteStore(rest.removeprefix("/"), clock)
+    from providers.core.errors import ConfigurationError
+
+    msg = f"PROVIDER_STATE_URL: {scheme + '://...'!r} is not supported; use memory:// or sqlite:///path"
+    raise ConfigurationError(msg, field="PROVIDER_STATE_URL")
+
+
+def metered(due: float, now: float, rate: float, burst: int) -> tuple[float, float]:
+    """The generic cell rate algorithm: when the next place is due after this one, and how long to wait for this one."""
+    due = max(due, now)
+    wait = due - (burst - 1) / rate - now
+    return due + 1 / rate, max(wait, 0.0)
+
+
+class MemoryStore:
+    """State of one process; gone with it."""
+
+    durable = False
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._values: dict[str, tuple[bytes, float | None]] = {}
+        self._order: list[str] | None = None
+        self._counters: dict[str, tuple[int, float | None]] = {}
+        self._meters: dict[str, float] = {}
+
+    def _read(self, key: str) -> bytes | None:
+        found = self._values.get(key)
+        if found is None:
+            return None
+        value, expires = found
+        if expires is not None and expires <= self._clock.time():
+            self._write(key, None, None)
+            return None
+        return value
+
+    def _write(self, key: str, value: bytes | None, ttl: float | None) -> None:
+        known = key in self._values
+        if value is None:
+            if known:
+                del self._values[key]
+                self._order = None
+            return
+        self._values[key] = (value, None if ttl is None else self._clock.time() + ttl)
+        if not known and self._order is not None:
+            insort(self._order, key)
+
+    async def get(self, key: str) -> bytes | None:
+        """See `Store.get`."""
+        return self._read(key)
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None = None) -> bool:
+        """See `Store.swap`."""
+        if self._read(key) != old:
+            return False
+        self._write(key, new, ttl)
+        return True
+
+    async def claim(self, items: Sequence[tuple[str, bytes]], *, ttl: float | None = None) -> list[bytes | None]:
+        """See `Store.claim`."""
+        found: list[bytes | None] = []
+        for key, value in items:
+            there = self._read(key)
+            found.append(there)
+            if there is None:
+                self._write(key, value, ttl)
+        return found
+
+    async def put(self, items: Sequence[tuple[str, bytes | None]], *, ttl: float | None = None) -> None:
+        """See `Store.put`."""
+        for key, value in items:
+            self._write(key, value, ttl)
+
+    async def add(
+        self, key: str, amount: int, *, ceiling: int | None = None, ttl: float | None = None
+    ) -> int | None:
+        """See `Store.add`."""
+        now = self._clock.time()
+        total, expires = self._counters.get(key, (0, None))
+        if expires is not None and expires <= now:
+            total, expires = 0, None
+        if ceiling is not None and amount > 0 and total + amount > ceiling:
+            return None
+        if expires is None and ttl is not None:
+            expires = now + ttl
+        self._counters[key] = (total + amount, expires)
+        return total + amount
+
+    async def take(self, key: str, *, rate: float, burst: int) -> float:
+        """See `Store.take`."""
+        due, wait = metered(self._meters.get(key, 0.0), self._clock.time(), rate, burst)
+        self._meters[key] = due
+        return wait
+
+    async def scan(self, prefix: str) -> AsyncIterator[tuple[str, bytes]]:
+        """See `Store.scan`."""
+        last = prefix
+        while True:
+            if self._order is None:
+                self._order = sorted(self._values)
+            at = bisect_left(self._order, last)
+            keys = self._order[at : at + SCAN_PAGE]
+            for key in keys:
+                if not key.startswith(prefix):
+                    return
+                value = self._read(key)
+                if value is not None:
+                    yield key, value
+            if len(keys) < SCAN_PAGE:
+                return
+            last = keys[-1] + "\0"
+
+    async def aclose(self) -> None:
+        """Nothing to release; the state stays readable."""

@@ -1,0 +1,57 @@
+"""What others may watch: one record before a call and one after it. Costs nothing when nobody watches."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from providers.core.errors import ProviderError
+
+logger = logging.getLogger("providers")
+
+
+@dataclass(frozen=True, slots=True)
+class CallStart:
+    """A call that begins. Never bodies, addresses or secrets: tenant and key are digests."""
+
+    operation: str
+    tenant: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnd:
+    """How it went. `seconds` include waiting; `error` is None for success."""
+
+    vendor: str
+    attempts: int
+    seconds: float
+    error: ProviderError | None
+
+
+class Hook(Protocol):
+    """Called at the start of every call; what it returns is called at the end."""
+
+    def __call__(self, start: CallStart, /) -> Callable[[CallEnd], None]:
+        """Begin watching one call."""
+        ...
+
+
+def digest(text: str) -> str:
+    """A short stable stand-in for a value that must not be shown."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12] if text else ""
+
+
+def default_hooks() -> tuple[Hook, ...]:
+    """OpenTelemetry's, when its API is installed."""
+    if importlib.util.find_spec("opentelemetry") is None:
+        return ()
+    from providers.core.otel import OpenTelemetryHook
+
+    return (OpenTelemetryHook(),)

@@ -1,0 +1,180 @@
+"""The seam to HTTP: our own request and reply, so that no HTTP library shows in an interface.
+
+`AiohttpTransport` is the one in use (docs/adr/0002-transport.md has the numbers); `HttpxTransport` is the alternative.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import quote, urlencode
+
+from pydantic import JsonValue
+from pydantic_core import from_json, to_json
+
+from providers.core.errors import (
+    AuthenticationError,
+    BadResponseError,
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    Outcome,
+    PermissionDeniedError,
+    ProviderError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+    QuotaExceededError,
+    RateLimitedError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from providers.core.clock import Clock
+    from providers.core.operation import VendorFacts
+
+CONNECT_SECONDS = 5.0
+MULTIPLE_CHOICES, SERVER_ERROR = 300, 500
+
+
+@dataclass(slots=True)
+class HttpRequest:
+    """One request; `url` is absolute and encoded."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    content: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(slots=True)
+class HttpResponse:
+    """One complete reply; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    content: bytes = field(repr=False)
+
+    def json(self) -> JsonValue:
+        """The body as JSON. Raises `BadResponseError` when it is anything else."""
+        try:
+            value: JsonValue = from_json(self.content)
+        except ValueError:
+            kind = self.headers.get("content-type", "no content type")[:60]
+            msg = f"the reply is not JSON ({kind}, {len(self.content)} bytes)"
+            raise BadResponseError(msg, status=self.status) from None
+        return value
+
+    def json_object(self) -> dict[str, JsonValue]:
+        """The body as a JSON object. Raises `BadResponseError` when it is anything else."""
+        value = self.json()
+        if not isinstance(value, dict):
+            msg = f"the reply is a JSON {type(value).__name__}, not an object"
+            raise BadResponseError(msg, status=self.status)
+        return value
+
+    def json_list(self) -> list[JsonValue]:
+        """The body as a JSON array. Raises `BadResponseError` when it is anything else."""
+        value = self.json()
+        if not isinstance(value, list):
+            msg = f"the reply is a JSON {type(value).__name__}, not a list"
+            raise BadResponseError(msg, status=self.status)
+        return value
+
+
+class Transport(Protocol):
+    """Sends a request and reads the whole reply.
+
+    Marks `ATTEMPT.get().sent` as soon as a connection is there, and raises `ProviderUnavailableError` (nothing
+    applied when no connection was made, unknown when it broke) or `BadResponseError` (not HTTP, cut short).
+    Follows no redirect, keeps no cookie, repeats nothing.
+    """
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send it."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        ...
+
+
+class StatusError(Exception):
+    """A reply whose status is not a success; an adapter's `translate` names it."""
+
+    def __init__(self, response: HttpResponse) -> None:
+        super().__init__(f"HTTP {response.status}")
+        self.response = response
+
+
+class JsonApi:
+    """A vendor's JSON API under one base URL, with the same headers on every request."""
+
+    def __init__(self, base_url: str, *, transport: Transport, headers: Mapping[str, str]) -> None:
+        self._base = base_url.rstrip("/")
+        self._transport = transport
+        self._headers = dict(headers)
+        self._json_headers = {**self._headers, "Content-Type": "application/json"}
+
+    async def request(
+        self, method: str, path: str, *, params: Mapping[str, str | int] | None = None, json: object = None
+    ) -> HttpResponse:
+        """Send and return the reply. Raises `StatusError` for anything but 2xx."""
+        url = self._base + path
+        if params:
+            url += "?" + urlencode(params, quote_via=quote)
+        if json is None:
+            request = HttpRequest(method, url, self._headers)
+        else:
+            request = HttpRequest(method, url, self._json_headers, to_json(json))
+        response = await self._transport.send(request)
+        if response.status >= MULTIPLE_CHOICES:
+            raise StatusError(response)
+        return response
+
+
+def from_status(
+    response: HttpResponse, facts: VendorFacts, *, message: str, clock: Clock, code: str | None = None
+) -> ProviderError:
+    """The error of a refused request by what its status means everywhere; vendors refine it."""
+    status = response.status
+    wait = retry_after(response, clock)
+    kind: type[ProviderError]
+    outcome: Outcome | None = None
+    if status >= SERVER_ERROR:
+        kind = ProviderUnavailableError
+        if status in facts.not_applied_statuses:
+            outcome = Outcome.NOT_APPLIED
+    elif status < 400:  # noqa: PLR2004 (3xx: our requests are never to be redirected)
+        kind, outcome = BadResponseError, Outcome.NOT_APPLIED
+    else:
+        kind = BY_STATUS.get(status, InvalidRequestError)
+    return kind(message, status=status, code=code, retry_after=wait, outcome=outcome)
+
+
+BY_STATUS: dict[int, type[ProviderError]] = {
+    401: AuthenticationError,
+    402: QuotaExceededError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    408: ProviderTimeoutError,
+    409: ConflictError,
+    410: NotFoundError,
+    429: RateLimitedError,
+}
+
+
+def retry_after(response: HttpResponse, clock: Clock) -> float | None:
+    """Seconds of the `Retry-After` header, given in seconds or as an HTTP date; None when absent or unreadable."""
+    text = response.headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - clock.time()
+        except ValueError:
+            return None
+    return max(seconds, 0.0) if seconds < float("inf") else None

@@ -1,0 +1,120 @@
+"""`Transport` over aiohttp."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING
+
+import aiohttp
+from yarl import URL
+
+from providers.core.attempt import ATTEMPT
+from providers.core.errors import BadResponseError, Outcome, ProviderUnavailableError
+from providers.core.transport import CONNECT_SECONDS, HttpRequest, HttpResponse
+
+if TYPE_CHECKING:
+    from aiohttp.client_reqrep import ClientRequest
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+"""The pipeline has the deadline; only connecting is bounded here, so that its failure is told from a lost reply."""
+
+URLS = 512
+
+
+class MarkingConnector(aiohttp.TCPConnector):
+    """Tells the attempt in flight when it has a connection: from then on something may have left."""
+
+    async def connect(
+        self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        """Connect, then mark."""
+        connection = await super().connect(req, traces, timeout)
+        attempt = ATTEMPT.get()
+        if attempt is not None:
+            attempt.sent = True
+        return connection
+
+
+class AiohttpTransport:
+    """One pool of connections per event loop, opened at the first request."""
+
+    def __init__(self, *, ssl_context: ssl.SSLContext | None = None) -> None:
+        self._ssl: ssl.SSLContext | bool = ssl_context or True
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._urls: dict[str, URL] = {}
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """See `Transport.send`."""
+        attempt = ATTEMPT.get()
+        if attempt is not None:
+            attempt.sent = False
+        session = self._session
+        if session is None or self._loop is not asyncio.get_running_loop():
+            session = self._open()
+        try:
+            async with session.request(
+                request.method,
+                self._urls.get(request.url) or self._url(request.url),
+                data=request.content,
+                headers=request.headers,
+                allow_redirects=False,
+            ) as reply:
+                content = await reply.read()
+                return HttpResponse(reply.status, {k.lower(): v for k, v in reply.headers.items()}, content)
+        except aiohttp.ClientConnectorError as error:
+            # No library text: it names resolved addresses. The host is in the settings, its failure in the code.
+            msg = f"cannot connect to {error.host}: {_why(error)}"
+            raise ProviderUnavailableError(msg, code=_why(error), outcome=Outcome.NOT_APPLIED) from error
+        except aiohttp.ConnectionTimeoutError as error:
+            msg = f"no connection within {CONNECT_SECONDS:g} seconds"
+            raise ProviderUnavailableError(msg, code="connect_timeout", outcome=Outcome.NOT_APPLIED) from error
+        except aiohttp.InvalidURL as error:
+            msg = "the base URL is not a URL"
+            raise ProviderUnavailableError(msg, code="url", outcome=Outcome.NOT_APPLIED) from error
+        except aiohttp.ClientPayloadError as error:
+            msg = "the reply ended before it was complete"
+            raise BadResponseError(msg, code="truncated") from error
+        except aiohttp.ClientResponseError as error:
+            msg = "the reply is not HTTP"
+            raise BadResponseError(msg, code="not_http") from error
+        except (aiohttp.ClientError, OSError) as error:
+            msg = "the connection was lost before the reply"
+            raise ProviderUnavailableError(msg, code="connection_lost") from error
+
+    async def aclose(self) -> None:
+        """See `Transport.aclose`."""
+        session, self._session = self._session, None
+        if session is not None and self._loop is asyncio.get_running_loop():
+            await session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        self._loop = asyncio.get_running_loop()
+        # limit=0: concurrency is bounded per account, before a connection is asked for.
+        self._session = aiohttp.ClientSession(
+            connector=MarkingConnector(limit=0, ssl=self._ssl),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=NO_TIMEOUT,
+            skip_auto_headers=("User-Agent", "Content-Type"),
+        )
+        return self._session
+
+    def _url(self, text: str) -> URL:
+        """Parsing a URL costs more than sending it; those of writes are few and repeat."""
+        url = URL(text, encoded=True)
+        if "?" not in text:
+            if len(self._urls) >= URLS:
+                self._urls.clear()
+            self._urls[text] = url
+        return url
+
+
+def _why(error: aiohttp.ClientConnectorError) -> str:
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "dns"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "tls"
+    return "refused"

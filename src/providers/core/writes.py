@@ -1,0 +1,250 @@
+"""The record of writes that must happen once: intent before, outcome after. Keys, twins, and what is unknown.
+
+A record lives at `write/<tenant>/<operation>/<key>` and says STARTED (with its owner), DONE (with the result) or
+UNKNOWN (with the error). Beside it `open/...` marks what is not settled, so that unknown outcomes are found without
+reading everything. A call that was not applied leaves nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import socket
+from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from pydantic import AwareDatetime, BaseModel, JsonValue
+from pydantic_core import to_json
+
+from providers.core.clock import utc
+from providers.core.codec import decode
+from providers.core.errors import ConflictError, NotFoundError, Outcome, ProviderError, ProviderUnavailableError
+from providers.core.telemetry import logger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from providers.core.clock import Clock
+    from providers.core.operation import Operation
+    from providers.core.pipeline import Call
+    from providers.core.store import Store
+
+T = TypeVar("T")
+
+KEPT = 7 * 86_400.0
+"""Seconds a settled record answers repeats. An unknown one stays until somebody resolves it."""
+
+LEASE = 600.0
+"""Seconds after which a call on another machine is taken for dead; longer than any call may last."""
+
+POLL = 0.1
+_serial = itertools.count(1)
+
+
+class State(StrEnum):
+    """Of a record."""
+
+    STARTED = "started"
+    DONE = "done"
+    UNKNOWN = "unknown"
+
+
+class Resolution(StrEnum):
+    """What somebody found out about an unknown write."""
+
+    APPLIED = "applied"
+    """It happened: a repeat with the same key is refused."""
+    REPEAT = "repeat"
+    """It did not happen, or may happen twice: a repeat with the same key goes out."""
+
+
+class Record(BaseModel):
+    """What is stored of one write."""
+
+    state: State
+    payload: str
+    owner: str
+    at: float
+    vendor: str = ""
+    error: str = ""
+    result: JsonValue = None
+
+
+class UnknownWrite(BaseModel, frozen=True):
+    """A write whose outcome nobody knows. `id` is what `resolve` takes."""
+
+    id: str
+    operation: str
+    key: str
+    vendor: str
+    tenant: str
+    at: AwareDatetime
+    reason: str
+
+
+def owner() -> str:
+    """This process, by host and process id, so that another on the same host can tell whether it lives."""
+    return f"{_host()}/{os.getpid()}"
+
+
+@cache
+def _host() -> str:
+    return socket.gethostname()
+
+
+def alive(who: str, at: float, now: float) -> bool:
+    """Whether the owner of an intent written `at` may still be working on it. In doubt, yes."""
+    host, _, pid = who.split("#")[0].rpartition("/")
+    if host != _host():
+        return now - at < LEASE
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def payload_digest(payload: object) -> str:
+    """What a key was first used for, compared on every repeat."""
+    data = payload if isinstance(payload, bytes) else to_json(payload, bytes_mode="base64")
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+class Writes:
+    """Runs writes under their keys, and lists those whose outcome is unknown."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def once(
+        self,
+        call: Call,
+        key: str,
+        payload: str,
+        run: Callable[[], Awaitable[T]],
+        *,
+        tenant: str,
+    ) -> T:
+        """The result of `run`, or that of the first call with this key.
+
+        Raises `ConflictError` for another payload under the key, or a twin that is still busy at `deadline`; the
+        stored failure, again UNKNOWN, when the first call's outcome is not known.
+        """
+        operation = call.operation
+        name = f"{tenant}/{operation.name}/{key}"
+        mine = Record(state=State.STARTED, payload=payload, owner=f"{owner()}#{next(_serial)}", at=self._clock.time())
+        intent = _dump(mine)
+        try:
+            while True:
+                there, _ = await self._store.claim([("write/" + name, intent), ("open/" + name, b"")])
+                if there is None:
+                    break
+                record = Record.model_validate_json(there)
+                if record.payload != payload:
+                    msg = "this idempotency key was used for another request"
+                    raise ConflictError(msg, code="key_reused", field="idempotency_key")
+                if record.state is State.DONE:
+                    return cast("T", _answer(operation, record))
+                if record.state is State.UNKNOWN:
+                    raise _unknown(record)
+                if not alive(record.owner, record.at, self._clock.time()):
+                    await self._mark_dead("write/" + name, there, record)
+                    continue
+                if self._clock.monotonic() + POLL >= call.deadline:
+                    msg = "a call with the same idempotency key is still running"
+                    raise ConflictError(msg, code="in_flight", retry_after=1.0)
+                await self._clock.sleep(POLL)
+        except BaseException:
+            # A claim that was cancelled may have been written all the same.
+            if await self._store.swap("write/" + name, intent, None):
+                await self._store.put([("open/" + name, None)])
+            raise
+        try:
+            result = await run()
+        except BaseException as error:
+            if call.unknown:
+                await self._record([("write/" + name, _dump(_as_unknown(mine, error)))])
+            else:
+                await self._record([("write/" + name, None), ("open/" + name, None)])
+            raise
+        done = mine.model_copy(update={"state": State.DONE, "result": result})
+        await self._record([("write/" + name, _dump(done)), ("open/" + name, None)], ttl=KEPT)
+        return result
+
+    async def _record(self, items: list[tuple[str, bytes | None]], *, ttl: float | None = None) -> None:
+        """Write an outcome down. A store that fails now must not hide it from the caller: the intent stays."""
+        try:
+            await self._store.put(items, ttl=ttl)
+        except ProviderError:
+            logger.exception("the outcome of a write could not be recorded; its intent stays")
+
+    async def note_unknown(self, operation: Operation, error: BaseException, *, tenant: str, payload: str) -> None:
+        """Record a write without a key whose outcome is unknown, so that it is listed too."""
+        now = self._clock.time()
+        name = f"{tenant}/{operation.name}/~{int(now * 1e6):x}-{os.getpid():x}-{next(_serial):x}"
+        record = _as_unknown(Record(state=State.STARTED, payload=payload, owner=owner(), at=now), error)
+        await self._record([("write/" + name, _dump(record)), ("open/" + name, b"")])
+
+    async def unknown(self) -> AsyncIterator[UnknownWrite]:
+        """Writes whose outcome is not known: failed so, or cut off with the process that made them."""
+        async for key, _ in self._store.scan("open/"):
+            name = key.removeprefix("open/")
+            stored = await self._store.get("write/" + name)
+            if stored is None:
+                continue
+            record = Record.model_validate_json(stored)
+            if record.state is State.STARTED and not alive(record.owner, record.at, self._clock.time()):
+                record = await self._mark_dead("write/" + name, stored, record)
+            if record.state is State.UNKNOWN:
+                tenant, operation, write_key = name.split("/", 2)
+                yield UnknownWrite(
+                    id=name, operation=operation, key="" if write_key.startswith("~") else write_key, tenant=tenant,
+                    vendor=record.vendor, at=utc(record.at), reason=record.error,
+                )  # fmt: skip
+
+    async def resolve(self, write: str, resolution: Resolution) -> None:
+        """Settle an unknown write by hand. Raises `NotFoundError` when there is no such unknown write."""
+        stored = await self._store.get("write/" + write)
+        record = Record.model_validate_json(stored) if stored is not None else None
+        if record is None or record.state is not State.UNKNOWN:
+            msg = f"no write with an unknown outcome is called {write[:120]!r}"
+            raise NotFoundError(msg, field="id")
+        if resolution is Resolution.APPLIED:
+            done = record.model_copy(update={"state": State.DONE})
+            await self._store.put([("write/" + write, _dump(done)), ("open/" + write, None)], ttl=KEPT)
+        else:
+            await self._store.put([("write/" + write, None), ("open/" + write, None)])
+
+    async def _mark_dead(self, key: str, stored: bytes, record: Record) -> Record:
+        dead = record.model_copy(update={"state": State.UNKNOWN, "error": "the process that sent it ended"})
+        await self._store.swap(key, stored, _dump(dead))
+        return dead
+
+
+def _dump(record: Record) -> bytes:
+    return to_json(record)
+
+
+def _as_unknown(record: Record, error: BaseException) -> Record:
+    return record.model_copy(
+        update={"state": State.UNKNOWN, "error": str(error) or type(error).__name__, "vendor": getattr(error, "vendor", "") or ""}
+    )
+
+
+def _answer(operation: Operation, record: Record) -> object:
+    if record.result is None and operation.result is not None:
+        msg = "this write was resolved by hand as applied; its result is not known"
+        raise ConflictError(msg, code="already_applied", field="idempotency_key")
+    return decode(operation.result, to_json(record.result))
+
+
+def _unknown(record: Record) -> ProviderUnavailableError:
+    msg = f"the outcome of the first call with this key is unknown ({record.error}); resolve it first"
+    return ProviderUnavailableError(
+        msg, code="unknown_outcome", vendor=record.vendor or None, outcome=Outcome.UNKNOWN, retryable=False
+    )

@@ -1,0 +1,1 @@
+"""What all made-up vendors share: staged faults, outcomes by address, signed webhooks."""

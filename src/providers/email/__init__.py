@@ -1,0 +1,66 @@
+"""E-mail: transactional and campaigns. Vendors: demo, sendgrid."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from providers.email.api import Email, EmailAdapter
+    from providers.email.campaign import CampaignStatus, UnknownMail
+    from providers.email.demo import DemoEmail
+    from providers.email.events import EmailEvent, EmailEventType
+    from providers.email.models import (
+        Attachment,
+        DnsRecord,
+        EmailMessage,
+        MessageRef,
+        MessageStatus,
+        Recipient,
+        SendingDomain,
+        SendOutcome,
+        SendState,
+        Suppression,
+        SuppressionReason,
+    )
+    from providers.email.sendgrid import SendGridEmail
+
+__all__ = [
+    "Attachment",
+    "CampaignStatus",
+    "DemoEmail",
+    "DnsRecord",
+    "Email",
+    "EmailAdapter",
+    "EmailEvent",
+    "EmailEventType",
+    "EmailMessage",
+    "MessageRef",
+    "MessageStatus",
+    "Recipient",
+    "SendGridEmail",
+    "SendOutcome",
+    "SendState",
+    "SendingDomain",
+    "Suppression",
+    "SuppressionReason",
+    "UnknownMail",
+]
+
+_HOMES = {
+    "Email": "api",
+    "EmailAdapter": "api",
+    "CampaignStatus": "campaign",
+    "UnknownMail": "campaign",
+    "DemoEmail": "demo",
+    "EmailEvent": "events",
+    "EmailEventType": "events",
+    "SendGridEmail": "sendgrid",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'models')}"), name)

@@ -1,0 +1,223 @@
+"""What is sent by e-mail, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import AwareDatetime, Field, JsonValue, field_validator, model_validator
+
+from providers.core.errors import ProviderError
+from providers.core.models import Model, Raw, Ref, RequestModel
+from providers.email.address import has_control, normalise_named
+
+RESERVED_HEADERS = frozenset(
+    "to from cc bcc subject reply-to date message-id received dkim-signature content-type"
+    " content-transfer-encoding mime-version return-path".split()
+)
+
+
+class Attachment(RequestModel):
+    """A file sent along. `content_id` with `inline` lets HTML show it as `<img src="cid:...">`."""
+
+    filename: Annotated[str, Field(min_length=1, max_length=255)]
+    content: bytes = Field(repr=False)
+    content_type: str = "application/octet-stream"
+    inline: bool = False
+    content_id: str | None = None
+
+    @field_validator("filename", "content_type", "content_id")
+    @classmethod
+    def _one_line(cls, value: str | None) -> str | None:
+        return _no_control(value)
+
+    @model_validator(mode="after")
+    def _identified(self) -> Self:
+        if self.inline and not self.content_id:
+            msg = "an inline attachment needs a content_id"
+            raise ValueError(msg)
+        return self
+
+
+class EmailMessage(RequestModel):
+    """One mail, or the text of a campaign.
+
+    Addresses are `"a@b.c"` or `"Name <a@b.c>"`; to, cc and bcc see each other as in any mail. `{{name}}` in subject,
+    html, text and unsubscribe_url is filled from `variables`, escaped where it stands in HTML or a URL; with `template`
+    (a vendor's template id) the vendor does that. `tags` and `metadata` come back in events. `unsubscribe_url` adds
+    one-click unsubscribe headers (RFC 8058). `sender` defaults to the configured address. `vendor_options` are merged
+    last into that vendor's own request, e.g. `{"sendgrid": {"asm": {"group_id": 7}}}`.
+    """
+
+    to: tuple[str, ...] = ()
+    cc: tuple[str, ...] = ()
+    bcc: tuple[str, ...] = ()
+    subject: str = ""
+    html: str | None = None
+    text: str | None = None
+    sender: str | None = None
+    reply_to: str | None = None
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    attachments: tuple[Attachment, ...] = ()
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = Field(default_factory=dict)
+    template: str | None = None
+    variables: Mapping[str, JsonValue] = Field(default_factory=dict)
+    unsubscribe_url: str | None = None
+    send_at: AwareDatetime | None = None
+    idempotency_key: Annotated[str | None, Field(min_length=1, max_length=255)] = None
+    vendor_options: Mapping[str, Mapping[str, JsonValue]] = Field(default_factory=dict)
+
+    @field_validator("to", "cc", "bcc", mode="before")
+    @classmethod
+    def _list(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("to", "cc", "bcc")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(normalise_named(address) for address in value)
+
+    @field_validator("sender", "reply_to")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        return None if value is None else normalise_named(value)
+
+    @field_validator("subject", "unsubscribe_url", "template")
+    @classmethod
+    def _one_line(cls, value: str | None) -> str | None:
+        return _no_control(value)
+
+    @field_validator("headers")
+    @classmethod
+    def _headers(cls, value: Mapping[str, str]) -> Mapping[str, str]:
+        for name, text in value.items():
+            if not name or not name.isascii() or any(c in name for c in " :") or has_control(name + text):
+                msg = f"{name[:80]!r} is not a header: names have no space or colon, texts no line breaks"
+                raise ValueError(msg)
+            if name.lower() in RESERVED_HEADERS:
+                msg = f"{name!r} is set from the message's own fields"
+                raise ValueError(msg)
+        return value
+
+    @model_validator(mode="after")
+    def _has_body(self) -> Self:
+        if self.template is None:
+            if not (self.html and self.html.strip()) and not (self.text and self.text.strip()):
+                msg = "the body is empty: give html, text or a template"
+                raise ValueError(msg)
+            if not self.subject.strip():
+                msg = "the subject is empty"
+                raise ValueError(msg)
+        return self
+
+
+def _no_control(value: str | None) -> str | None:
+    if value is not None and has_control(value):
+        msg = "line breaks and control characters are not allowed"
+        raise ValueError(msg)
+    return value
+
+
+class Recipient(RequestModel):
+    """One reader of a campaign. A bad address is reported as an outcome, not raised.
+
+    `key` is what makes the mail this one's only (default: the address); an address gets one mail whatever the keys.
+    `name` and `email` can be used as variables too.
+    """
+
+    email: str
+    name: str = ""
+    variables: Mapping[str, JsonValue] = Field(default_factory=dict)
+    metadata: Mapping[str, str] = Field(default_factory=dict)
+    key: str = ""
+
+
+class MessageRef(Ref):
+    """The vendor's name of an accepted mail. `dry_run` when the vendor only checked it (sandbox)."""
+
+    dry_run: bool = False
+
+
+class SendState(StrEnum):
+    """What became of one mail of a batch."""
+
+    SENT = "sent"
+    """Accepted by the vendor."""
+    EARLIER = "earlier"
+    """This address had its mail already: in an earlier run, or earlier in the list."""
+    SUPPRESSED = "suppressed"
+    """Unsubscribed, bounced or complained before: not sent."""
+    INVALID = "invalid"
+    """Cannot be sent: bad address, missing variable."""
+    FAILED = "failed"
+    """Not sent: the vendor refused or was not there. Repeating is safe."""
+    UNKNOWN = "unknown"
+    """It may have been sent. Nothing sends it again unless somebody resolves it."""
+
+
+class SendOutcome(Model):
+    """The outcome of one mail of a batch. `index` counts from 0 in the order given."""
+
+    model_config = {"arbitrary_types_allowed": True}
+
+    index: int
+    key: str
+    recipient: str
+    state: SendState
+    ref: MessageRef | None = None
+    error: Annotated[ProviderError | None, Field(exclude=True)] = None
+    reason: str = ""
+
+
+class MessageStatus(Model):
+    """How far a mail came, as the vendor knows it. `state` is the name of the last event."""
+
+    ref: Ref
+    recipient: str
+    state: str
+    opens: int | None = None
+    clicks: int | None = None
+    updated_at: AwareDatetime | None = None
+    raw: Raw = None
+
+
+class SuppressionReason(StrEnum):
+    """Why an address gets no mail."""
+
+    UNSUBSCRIBED = "unsubscribed"
+    BOUNCED = "bounced"
+    BLOCKED = "blocked"
+    COMPLAINED = "complained"
+    INVALID = "invalid"
+
+
+class Suppression(Model):
+    """An address that gets no mail, and why."""
+
+    email: str
+    reason: SuppressionReason
+    detail: str = ""
+    since: AwareDatetime | None = None
+    vendor: str
+
+
+class DnsRecord(Model):
+    """A record to publish. `name` is the full host name."""
+
+    type: str
+    name: str
+    value: str
+    verified: bool
+
+
+class SendingDomain(Model):
+    """A domain that mail is sent from: what to publish in its DNS, and whether the vendor has seen it there."""
+
+    name: str
+    verified: bool
+    records: tuple[DnsRecord, ...]
+    vendor: str
+    raw: Raw = None
+

@@ -1,0 +1,43 @@
+"""Local vendor servers for tests and demos. Each proves our reading of the vendor's documents, not the vendor.
+
+``SERVERS`` maps a vendor to ``"module:Class"``; ``load_server`` imports the class.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from providers.testing.servers._base import LocalServer as LocalServer
+    from providers.testing.servers._fault import Fault as Fault
+    from providers.testing.servers._host import RecordedRequest as RecordedRequest
+    from providers.testing.servers.faults import FaultServer as FaultServer
+    from providers.testing.servers.sendgrid import SendGridServer as SendGridServer
+
+__all__ = ["SERVERS", "Fault", "FaultServer", "LocalServer", "RecordedRequest", "SendGridServer", "load_server"]
+
+SERVERS: dict[str, str] = {
+    "sendgrid": "providers.testing.servers.sendgrid:SendGridServer",
+}
+
+_LAZY = {
+    "Fault": "providers.testing.servers._fault",
+    "FaultServer": "providers.testing.servers.faults",
+    "LocalServer": "providers.testing.servers._base",
+    "RecordedRequest": "providers.testing.servers._host",
+    "SendGridServer": "providers.testing.servers.sendgrid",
+}
+
+
+def load_server(vendor: str) -> type[LocalServer]:
+    """The server class of a vendor; ``KeyError`` when there is none."""
+    module, _, name = SERVERS[vendor].partition(":")
+    found: type[LocalServer] = getattr(import_module(module), name)
+    return found
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
