@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         WebhookReply,
         WebhookResult,
     )
-    from providers.runtime import Providers, current, reset, use
+    from providers.runtime import Providers, Scope, aclose, current, reset, use
     from providers.settings import Mode, Settings
 
 __version__ = "0.1.0"
@@ -36,11 +36,13 @@ __all__ = [
     "Quota",
     "RawRequest",
     "Ref",
+    "Scope",
     "Settings",
     "WebhookEndpoint",
     "WebhookReply",
     "WebhookResult",
     "__version__",
+    "aclose",
     "current",
     "errors",
     "reset",
@@ -49,6 +51,8 @@ __all__ = [
 
 _HOMES = {
     "Providers": "runtime",
+    "Scope": "runtime",
+    "aclose": "runtime",
     "current": "runtime",
     "reset": "runtime",
     "use": "runtime",

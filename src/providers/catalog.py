@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, cast
 from providers.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from importlib.metadata import EntryPoint
 
+    from providers.core.account import Account
     from providers.core.operation import VendorFacts
     from providers.core.pipeline import Adapter
 
@@ -87,13 +88,13 @@ def facts_of(name: str, vendor: str, *, plugins: Collection[str] | None = None) 
     raise ConfigurationError(msg, field=f"PROVIDER_{name.upper()}")
 
 
-def adapter_class(facts: VendorFacts) -> type[Adapter]:
+def adapter_class(facts: VendorFacts) -> Callable[[Account], Adapter]:
     """The adapter; its libraries are imported here. Raises `ConfigurationError` naming the extra to install."""
     entry = _plugins().get(f"{facts.capability}.{facts.vendor}")
     try:
         if entry is not None and facts.vendor not in built_in(facts.capability):
-            return cast("type[Adapter]", entry.load())
-        return cast("type[Adapter]", load(facts.adapter))
+            return cast("Callable[[Account], Adapter]", entry.load())
+        return cast("Callable[[Account], Adapter]", load(facts.adapter))
     except ModuleNotFoundError as error:
         if not facts.extra or (error.name or "").startswith("providers"):
             raise

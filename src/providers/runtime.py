@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Self, TypeVar, cast
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Self, cast
 
 from providers import catalog
 from providers.core.errors import ConfigurationError
-from providers.selection import Selection, require
+from providers.selection import Selection, chosen, require
 from providers.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
     from pydantic import SecretStr
 
-    from providers.core.account import Account
     from providers.core.budget import Budget
-    from providers.core.capability import Capability
+    from providers.core.capability import Capability, Context
     from providers.core.clock import Clock
     from providers.core.faults import Faults
     from providers.core.models import CredentialSource
     from providers.core.operation import VendorFacts
-    from providers.core.pipeline import Adapter, Guards, Pipeline, Target
-    from providers.core.redact import Redactor
+    from providers.core.pipeline import Adapter, Guards, Target
+    from providers.core.route import Route
     from providers.core.store import Store
     from providers.core.telemetry import Hook
     from providers.core.transport import Transport
     from providers.core.writes import Writes
     from providers.email.api import Email
 
-C = TypeVar("C")
+LONGEST_TENANT = 200
 
 
 class Shared:
@@ -51,8 +53,7 @@ class Shared:
         from providers.core.clock import SystemClock
         from providers.core.faults import Faults
         from providers.core.pipeline import Pipeline
-        from providers.core.redact import Redactor
-        from providers.core.store import open_store
+            from providers.core.store import open_store
         from providers.core.telemetry import default_hooks
         from providers.core.writes import Writes
 
@@ -104,52 +105,38 @@ class Shared:
         await self.store.aclose()
 
 
-class Providers:
-    """Every way to the outside world that is configured, one attribute each.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """Whose view it is: `""` is the platform itself. `own` or `source` are its credentials, if it brings any."""
 
-    Made from the environment and `.env` unless `settings` are given; demo unless told otherwise. `capabilities` are
-    checked here and now: a `ConfigurationError` lists everything that is missing. Others are checked at first touch.
-    Opens connections at the first call; use `async with`, or call `aclose`, to close them.
+    name: str = ""
+    own: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    source: CredentialSource | None = None
+    budgets: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
-    `clock`, `store`, `transport` and `hooks` replace the standard parts, for tests and special deployments.
-    """
+    @property
+    def has_accounts(self) -> bool:
+        """Whether it uses accounts of its own rather than the platform's."""
+        return bool(self.own) or self.source is not None
 
-    def __init__(
-        self,
-        settings: Settings | None = None,
-        *,
-        capabilities: Sequence[str] | None = None,
-        clock: Clock | None = None,
-        store: Store | None = None,
-        transport: Transport | None = None,
-        hooks: Sequence[Hook] | None = None,
-    ) -> None:
-        self._settings = settings = settings or Settings()
-        wanted = tuple(capabilities) if capabilities is not None else settings.capabilities
-        self._selections: dict[str, Selection] = require(settings, wanted)
-        self._shared = Shared(settings, clock=clock, store=store, transport=transport, hooks=hooks)
-        self._tenant = ""
-        self._source: CredentialSource | None = None
-        self._own: Mapping[str, str] = {}
-        self._budgets: Mapping[str, str] = {}
-        self._made: dict[str, object] = {}
 
-    async def __aenter__(self) -> Self:
-        return self
+class Scope:
+    """Every way to the outside world for one tenant, one attribute each. See `Providers`."""
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
+    def __init__(self, shared: Shared, tenant: Tenant, selections: dict[str, Selection]) -> None:
+        self._shared = shared
+        self._tenant = tenant
+        self._selections = selections
+        self._made: dict[str, Capability[Adapter]] = {}
 
     def __repr__(self) -> str:
-        tenant = f", tenant={self._tenant!r}" if self._tenant else ""
-        return f"Providers({self._settings!r}{tenant})"
+        tenant = f", tenant={self._tenant.name!r}" if self._tenant.name else ""
+        return f"{type(self).__name__}({self._shared.settings!r}{tenant})"
 
     @property
     def email(self) -> Email:
         """E-mail."""
-        return cast("Email", self.capability("email"))
+        return cast("Email", self._made.get("email") or self.capability("email"))
 
     @property
     def unknowns(self) -> Writes:
@@ -171,13 +158,13 @@ class Providers:
         made = self._made.get(name)
         if made is None:
             made = self._made[name] = self._make(name)
-        return cast("Capability[Adapter]", made)
+        return made
 
     def selection(self, name: str) -> Selection:
         """Which vendors serve a capability here. Raises `ConfigurationError` when something is missing."""
         selection = self._selections.get(name)
         if selection is None:
-            selection = self._selections[name] = require(self._settings, [name])[name]
+            selection = self._selections[name] = require(self._shared.settings, [name])[name]
         return selection
 
     def scoped(
@@ -187,56 +174,40 @@ class Providers:
         credentials: Mapping[str, str] | CredentialSource | None = None,
         vendors: Mapping[str, str | Sequence[str]] | None = None,
         budgets: Mapping[str, str] | None = None,
-    ) -> Providers:
+    ) -> Scope:
         """A view for one tenant over the same connections: its own accounts, vendors and budgets, its own state.
 
         With `credentials` (values by variable name, or a `CredentialSource`) only application-level variables are
-        inherited, never those of the platform's accounts. Without, the platform's accounts serve the tenant.
+        inherited, never those of the platform's accounts. Without, the platform's accounts serve the tenant. A view
+        has nothing to close.
         """
-        if not tenant or "/" in tenant or len(tenant) > 200:  # noqa: PLR2004
-            msg = "tenant: a name of 1 to 200 characters without '/'"
+        if not tenant or "/" in tenant or len(tenant) > LONGEST_TENANT:
+            msg = f"tenant: a name of 1 to {LONGEST_TENANT} characters without '/'"
             raise ConfigurationError(msg, field="tenant")
-        view = Providers.__new__(type(self))
-        view._settings = self._settings
-        view._shared = self._shared
-        view._tenant = tenant
-        view._source = None
-        view._own = {}
-        view._budgets = budgets or {}
-        view._made = {}
-        view._selections = {}
-        if credentials is not None:
-            if hasattr(credentials, "put"):
-                view._source = cast("CredentialSource", credentials)
-            else:
-                view._own = cast("Mapping[str, str]", credentials)
-                self._shared.redact.add(view._own.values())
-        if vendors:
-            # Their variables may be the tenant's own: what is missing shows when the adapter is built.
-            from providers.selection import chosen
+        settings = self._shared.settings
+        own: Mapping[str, str] = {}
+        source: CredentialSource | None = None
+        if isinstance(credentials, Mapping):
+            own = credentials
+            self._shared.redact.add(own.values())
+        else:
+            source = credentials
+        # What they lack may be the tenant's own: it shows when the adapter is built.
+        selections = {name: chosen(settings, name, value) for name, value in (vendors or {}).items()}
+        view = Tenant(name=tenant, own=own, source=source, budgets=budgets or {})
+        return Scope(self._shared, view, selections)
 
-            view._selections = {name: chosen(self._settings, name, value) for name, value in vendors.items()}
-        return view
-
-    async def aclose(self) -> None:
-        """Close every connection. A tenant's view has none of its own: closing it changes nothing."""
-        if not self._tenant:
-            self._made.clear()
-            await self._shared.aclose()
-
-    def _make(self, name: str) -> object:
+    def _make(self, name: str) -> Capability[Adapter]:
         from providers.core.capability import Context
         from providers.core.route import Route
 
-        catalog.capability(name)
-        selection = self._selections.get(name) or self.selection(name)
+        entry = catalog.capability(name)
         shared = self._shared
-        targets = [self._target(facts) for facts in selection.vendors]
-        route = Route(shared.pipeline, targets, tenant=self._tenant)
-        context = Context(
-            store=shared.store, clock=shared.clock, options=self._settings.options(name), tenant=self._tenant
-        )
-        kind = cast("Callable[[object, object], object]", catalog.load(catalog.capability(name).api))
+        targets = [self._target(facts) for facts in self.selection(name).vendors]
+        route = Route(shared.pipeline, targets, tenant=self._tenant.name)
+        options = shared.settings.options(name)
+        context = Context(store=shared.store, clock=shared.clock, options=options, tenant=self._tenant.name)
+        kind = cast("Callable[[Route[Adapter], Context], Capability[Adapter]]", catalog.load(entry.api))
         return kind(route, context)
 
     def _target(self, facts: VendorFacts) -> Target[Adapter]:
@@ -253,83 +224,118 @@ class Providers:
 
     def _account_id(self, facts: VendorFacts) -> str:
         """A name of the account that survives rotated keys: the vendor's own id of it, or whose it is."""
-        own = self._own.get(facts.account) if facts.account else None
-        platform = self._settings.credentials(facts).get(facts.account)
-        if self._own or self._source is not None:
-            return f"{facts.capability}.{facts.vendor}/{own or 'tenant:' + self._tenant}"
-        return f"{facts.capability}.{facts.vendor}/{platform.get_secret_value() if platform else 'platform'}"
+        if self._tenant.has_accounts:
+            whose = self._tenant.own.get(facts.account) or "tenant:" + self._tenant.name
+        else:
+            platform = self._shared.settings.credentials(facts).get(facts.account)
+            whose = platform.get_secret_value() if platform else "platform"
+        return f"{facts.capability}.{facts.vendor}/{whose}"
 
     def _budget(self, facts: VendorFacts, account: str) -> Budget | None:
-        own = self._budgets.get(facts.vendor)
-        text = own or self._settings.budget(facts.vendor)
+        own = self._tenant.budgets.get(facts.vendor)
+        text = own or self._shared.settings.budget(facts.vendor)
         if not text:
             return None
         from providers.core.budget import Budget, BudgetSpec
 
         spec = BudgetSpec.parse(text, f"PROVIDER_BUDGET_{facts.vendor.upper()}")
-        key = f"{account}/{self._tenant}" if own else account
+        key = f"{account}/{self._tenant.name}" if own else account
         return Budget(spec, key, facts=facts, store=self._shared.store, clock=self._shared.clock)
 
     def _build(self, facts: VendorFacts) -> Adapter | Awaitable[Adapter]:
-        if self._source is not None and facts.variables:
-            return self._build_from(self._source, facts)
-        return self._adapter(facts, self._own)
+        if self._tenant.source is not None and facts.variables:
+            return self._build_from(self._tenant.source, facts)
+        return self._adapter(facts, self._tenant.own)
 
     async def _build_from(self, source: CredentialSource, facts: VendorFacts) -> Adapter:
         return self._adapter(facts, await source.get(facts.vendor))
 
     def _adapter(self, facts: VendorFacts, own: Mapping[str, str]) -> Adapter:
+        from providers.core.account import Account
+
         shared = self._shared
         values = self._values(facts, own)
-        shared.redact.add(
-            values[v.name].get_secret_value() for v in facts.variables if v.secret and v.name in values
-        )
-        account: Account = _account(
+        secret = [values[v.name].get_secret_value() for v in facts.variables if v.secret and v.name in values]
+        shared.redact.add(secret)
+        account = Account(
             facts=facts,
             credentials=values,
-            base_url=self._settings.base_url(facts),
+            base_url=shared.settings.base_url(facts),
             http=shared.http,
             store=shared.store,
             clock=shared.clock,
             faults=shared.faults,
-            tenant=self._tenant,
-            webhook_url=self._settings.webhook_url(facts.capability, facts.vendor),
+            tenant=self._tenant.name,
+            webhook_url=shared.settings.webhook_url(facts.capability, facts.vendor),
         )
-        kind = cast("Callable[[Account], Adapter]", catalog.adapter_class(facts))
-        adapter = kind(account)
+        adapter = catalog.adapter_class(facts)(account)
         shared.adapters.append(adapter)
         return adapter
 
     def _values(self, facts: VendorFacts, own: Mapping[str, str]) -> dict[str, SecretStr]:
         from pydantic import SecretStr
 
-        values = self._settings.credentials(facts)
-        if self._own or self._source is not None:
+        values = self._shared.settings.credentials(facts)
+        if self._tenant.has_accounts:
             inherited = {v.name for v in facts.variables if not v.account}
             values = {name: value for name, value in values.items() if name in inherited}
             for variable in facts.variables:
-                for name in (variable.name, *variable.aliases):
-                    if own.get(name):
-                        values[variable.name] = SecretStr(own[name])
+                given = next((own[name] for name in (variable.name, *variable.aliases) if own.get(name)), None)
+                if given is not None:
+                    values[variable.name] = SecretStr(given)
         missing = [v.name for v in facts.variables if v.required and v.name not in values]
         if missing:
-            msg = f"{facts.title}: {', '.join(missing)} missing among the credentials of tenant {self._tenant!r}"
-            raise ConfigurationError(msg, vendor=facts.vendor, tenant=self._tenant or None)
+            tenant = self._tenant.name or None
+            whose = f"among the credentials of tenant {tenant!r}" if tenant else "in the settings"
+            msg = f"{facts.title}: {', '.join(missing)} missing {whose}"
+            raise ConfigurationError(msg, vendor=facts.vendor, tenant=tenant)
         return values
 
 
-def _account(**parts: object) -> Account:
-    from providers.core.account import Account
+class Providers(Scope):
+    """Every way to the outside world that is configured, one attribute each.
 
-    return Account(**parts)  # type: ignore[arg-type]
+    Made from the environment and `.env` unless `settings` are given; demo unless told otherwise. `capabilities` are
+    checked here and now: a `ConfigurationError` lists everything that is missing. Others are checked at first touch.
+    Opens connections at the first call; use `async with`, or call `aclose`, to close them.
+
+    `clock`, `store`, `transport` and `hooks` replace the standard parts, for tests and special deployments.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        capabilities: Sequence[str] | None = None,
+        clock: Clock | None = None,
+        store: Store | None = None,
+        transport: Transport | None = None,
+        hooks: Sequence[Hook] | None = None,
+    ) -> None:
+        settings = settings or Settings()
+        selections = require(settings, settings.capabilities if capabilities is None else capabilities)
+        shared = Shared(settings, clock=clock, store=store, transport=transport, hooks=hooks)
+        super().__init__(shared, Tenant(), selections)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let deliveries under way finish and close every connection. The next call opens them again."""
+        await self._shared.aclose()
 
 
 _ambient: Providers | None = None
-_override: ContextVar[Providers | None] = ContextVar("providers_current", default=None)
+_override: ContextVar[Scope | None] = ContextVar("providers_current", default=None)
 
 
-def current() -> Providers:
-    """The `Providers` of this context: what `use` set, else one for this process, opened from the environment.
+def current() -> Scope:
+    """What `use` set in this context, else one `Providers` for this process, opened from the environment.
 
     For code that is handed no instance. This package never calls it.
     """
@@ -342,25 +348,25 @@ def current() -> Providers:
     return _ambient
 
 
-def use(providers: Providers) -> AbstractContextManager[Providers]:
-    """`with use(p):` makes `p` the current one in this context: a test, a request."""
-    from contextlib import contextmanager
+@contextmanager
+def use(scope: Scope) -> Generator[Scope]:
+    """`with use(p):` makes `p` the current one in this context: a test, a request, a tenant."""
+    token = _override.set(scope)
+    try:
+        yield scope
+    finally:
+        _override.reset(token)
 
-    @contextmanager
-    def override() -> Iterator[Providers]:
-        token = _override.set(providers)
-        try:
-            yield providers
-        finally:
-            _override.reset(token)
 
-    return override()
+async def aclose() -> None:
+    """Close the process-wide instance, if `current` opened one; the next `current()` reads the environment again."""
+    global _ambient  # noqa: PLW0603
+    ambient, _ambient = _ambient, None
+    if ambient is not None:
+        await ambient.aclose()
 
 
 def reset() -> None:
-    """Forget the process-wide instance, so that the next `current()` reads the environment again.
-
-    Close it first (`await current().aclose()`) if it has been used.
-    """
+    """Forget the process-wide instance without closing it, so that the next `current()` reads the environment again."""
     global _ambient  # noqa: PLW0603
     _ambient = None

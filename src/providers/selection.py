@@ -38,7 +38,7 @@ def plugins(settings: Settings) -> tuple[str, ...] | None:
 
 
 def select(settings: Settings, capability: str) -> Selection:
-    """The vendors of one capability. Raises `ConfigurationError` for unknown names; what is missing is in the answer."""
+    """The vendors of one capability, and what they lack. Raises `ConfigurationError` for unknown names."""
     entry = catalog.capability(capability)
     names = settings.vendors(capability)
     if names:
@@ -126,4 +126,7 @@ def unknown_settings(settings: Settings) -> list[str]:
             known |= {f"PROVIDER_{vendor.upper()}_BASE_URL", f"PROVIDER_BUDGET_{vendor.upper()}"}
     known |= {name + "_FILE" for name in known}
     wrong = [name for name in settings.provider_names() if name not in known]
-    return [f"{name} is not a setting; valid: {', '.join(sorted(n for n in known if not n.endswith('_FILE')))}" for name in wrong]
+    return [
+        f"{name} is not a setting; valid: {', '.join(sorted(n for n in known if not n.endswith('_FILE')))}"
+        for name in wrong
+    ]

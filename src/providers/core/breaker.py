@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from providers.core.errors import Fault, Outcome, ProviderError, ProviderUnavailableError, RateLimitedError
-from providers.core.errors import UnsupportedOperationError
+from providers.core.errors import (
+    Fault,
+    Outcome,
+    ProviderError,
+    ProviderUnavailableError,
+    RateLimitedError,
+    UnsupportedOperationError,
+)
 
 if TYPE_CHECKING:
     from providers.core.clock import Clock

@@ -64,14 +64,16 @@ class Capability(Generic[A]):
         raise ConfigurationError(msg)
 
     async def check(self, vendor: str | None = None, *, timeout: float | None = None) -> list[CheckResult]:
-        """Ask each vendor in use, or one, whether our credential works. Read-only and free; never raises for a refusal."""
+        """Ask each vendor in use, or one, whether our credential works. Free; a refusal is a result."""
         operation = Operation(name=f"{self.name}.check", effect=Effect.READ, result=CheckResult, attempts=2)
         targets = self._route.targets if vendor is None else (self._route.target(vendor),)
         results: list[CheckResult] = []
         for target in targets:
             try:
                 results.append(
-                    await self._route.one(operation, target.facts.vendor, lambda adapter: adapter.check(), timeout=timeout)
+                    await self._route.one(
+                        operation, target.facts.vendor, lambda adapter: adapter.check(), timeout=timeout
+                    )
                 )
             except ProviderError as error:
                 state = CheckState.REFUSED if isinstance(error, REFUSED) else CheckState.UNREACHABLE

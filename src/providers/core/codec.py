@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 
 @lru_cache(maxsize=256)
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 (any type at all)
     return TypeAdapter(kind)
 
 

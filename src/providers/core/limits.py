@@ -18,9 +18,7 @@ class Limiter:
 
     __slots__ = ("_clock", "_key", "_paused_until", "_rate", "_slots", "_store")
 
-    def __init__(
-        self, key: str, *, rate: Rate | None, concurrency: int | None, store: Store, clock: Clock
-    ) -> None:
+    def __init__(self, key: str, *, rate: Rate | None, concurrency: int | None, store: Store, clock: Clock) -> None:
         self._key = f"rate/{key}"
         self._rate = rate
         self._slots = asyncio.Semaphore(concurrency) if concurrency else None

@@ -15,6 +15,7 @@ from pydantic import (
     JsonValue,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_serializer,
     field_validator,
 )
@@ -39,14 +40,14 @@ class RequestModel(Model):
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    def __init__(self, **data: Any) -> None:
+    def __init__(self, **data: Any) -> None:  # noqa: ANN401 (as pydantic's)
         try:
             super().__init__(**data)
         except ValidationError as error:
             raise invalid_request(error) from None
 
     @classmethod
-    def model_validate(cls, obj: Any, **options: Any) -> Self:
+    def model_validate(cls, obj: Any, **options: Any) -> Self:  # noqa: ANN401 (as pydantic's)
         """As pydantic's, but bad input raises `InvalidRequestError`."""
         try:
             return super().model_validate(obj, **options)
@@ -54,7 +55,7 @@ class RequestModel(Model):
             raise invalid_request(error) from None
 
     @classmethod
-    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:  # noqa: ANN401 (as pydantic's)
         """As pydantic's, but bad input raises `InvalidRequestError`."""
         try:
             return super().model_validate_json(json_data, **options)
@@ -91,7 +92,7 @@ class Ref(Model):
 
     @field_validator("id")
     @classmethod
-    def _fits(cls, value: str, info: Any) -> str:
+    def _fits(cls, value: str, info: ValidationInfo) -> str:
         if len(info.data.get("vendor", "")) + 1 + len(value) > REF_LENGTH:
             msg = f"a reference is at most {REF_LENGTH} characters"
             raise ValueError(msg)

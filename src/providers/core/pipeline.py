@@ -6,9 +6,12 @@ from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from pydantic import ValidationError
+
 from providers.core.attempt import ATTEMPT, Attempt
 from providers.core.breaker import Breaker
 from providers.core.errors import (
+    BadResponseError,
     ConfigurationError,
     Outcome,
     ProviderError,
@@ -36,7 +39,7 @@ T = TypeVar("T")
 
 
 class Adapter(Protocol):
-    """What every adapter has, whatever its capability. Vendor exceptions escape; nothing is retried, cached or logged."""
+    """What every adapter has, whatever its capability. It translates: no retry, cache, log or catch-all."""
 
     @property
     def facts(self) -> VendorFacts:
@@ -155,16 +158,16 @@ class Pipeline:
         breaker.succeeded()
         return result
 
-    async def _again(
-        self, error: ProviderError, call: Call, target: Target[A], step: Callable[[A], Awaitable[T]]
-    ) -> T:
+    async def _again(self, error: ProviderError, call: Call, target: Target[A], step: Callable[[A], Awaitable[T]]) -> T:
         operation = call.operation
         deduplicated = call.key is not None and operation.name in target.facts.deduplicates
 
         def may(failure: ProviderError) -> bool:
             again = may_repeat(operation, failure, unknown=call.unknown, deduplicated=deduplicated)
             if again:
-                logger.info("%s at %s failed (%s); may be repeated", operation.name, target.facts.vendor, type(failure).__name__)
+                logger.info(
+                    "%s at %s failed (%s); may be repeated", operation.name, target.facts.vendor, type(failure).__name__
+                )
             return again
 
         return await repeat(
@@ -196,6 +199,12 @@ class Pipeline:
                 outcome = Outcome.UNKNOWN if attempt.sent else Outcome.NOT_APPLIED
                 msg = f"no answer within {max(seconds, 0):g} seconds"
                 raise ProviderTimeoutError(msg, code="timeout", outcome=outcome) from error
+            except ValidationError as error:
+                # Adapters read replies through models: what does not fit them is not what is documented.
+                first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+                where = ".".join(str(part) for part in first["loc"])
+                msg = f"the reply is not as documented: {where}: {first['msg']}"
+                raise BadResponseError(msg, code="reply") from error
             except Exception as error:
                 named = adapter.translate(error)
                 if named is None:

@@ -41,6 +41,7 @@ class Redactor:
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def __call__(self, text: str) -> str:
+        """The text without them."""
         if self._pattern is not None:
             text = self._pattern.sub(MASK, text)
         return SHAPES.sub(MASK, text)

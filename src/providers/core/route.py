@@ -123,7 +123,13 @@ class Route(Generic[A]):
         return await self._recorded(call, targets, step, payload, fresh=fresh)
 
     async def _recorded(
-        self, call: Call, targets: tuple[Target[A], ...], step: Callable[[A], Awaitable[T]], payload: object, *, fresh: bool
+        self,
+        call: Call,
+        targets: tuple[Target[A], ...],
+        step: Callable[[A], Awaitable[T]],
+        payload: object,
+        *,
+        fresh: bool,
     ) -> T:
         """Under the call's idempotency key, or through the cache, as the operation says."""
         operation = call.operation
@@ -152,9 +158,7 @@ class Route(Generic[A]):
             )
         return await self._in_order(call, targets, step)
 
-    async def _in_order(
-        self, call: Call, targets: tuple[Target[A], ...], step: Callable[[A], Awaitable[T]]
-    ) -> T:
+    async def _in_order(self, call: Call, targets: tuple[Target[A], ...], step: Callable[[A], Awaitable[T]]) -> T:
         last = len(targets) - 1
         for position, target in enumerate(targets):
             try:

@@ -87,9 +87,7 @@ class SqliteStore:
 
         await self._run(work)
 
-    async def add(
-        self, key: str, amount: int, *, ceiling: int | None = None, ttl: float | None = None
-    ) -> int | None:
+    async def add(self, key: str, amount: int, *, ceiling: int | None = None, ttl: float | None = None) -> int | None:
         """See `Store.add`."""
 
         def work(db: sqlite3.Connection, now: float) -> int | None:
@@ -209,9 +207,7 @@ def _existing(db: sqlite3.Connection, keys: Sequence[str], now: float) -> dict[s
     return found
 
 
-def _write(
-    db: sqlite3.Connection, items: Sequence[tuple[str, bytes | None]], now: float, ttl: float | None
-) -> None:
+def _write(db: sqlite3.Connection, items: Sequence[tuple[str, bytes | None]], now: float, ttl: float | None) -> None:
     expires = None if ttl is None else now + ttl
     db.executemany(
         "INSERT OR REPLACE INTO entries VALUES (?, ?, ?)",

@@ -41,9 +41,7 @@ class Store(Protocol):
         """Write all, whatever was there; None deletes."""
         ...
 
-    async def add(
-        self, key: str, amount: int, *, ceiling: int | None = None, ttl: float | None = None
-    ) -> int | None:
+    async def add(self, key: str, amount: int, *, ceiling: int | None = None, ttl: float | None = None) -> int | None:
         """Add to a counter and return it; None, and nothing added, when it would pass `ceiling`.
 
         `ttl` counts from the counter's first use.
@@ -145,9 +143,7 @@ class MemoryStore:
         for key, value in items:
             self._write(key, value, ttl)
 
-    async def add(
-        self, key: str, amount: int, *, ceiling: int | None = None, ttl: float | None = None
-    ) -> int | None:
+    async def add(self, key: str, amount: int, *, ceiling: int | None = None, ttl: float | None = None) -> int | None:
         """See `Store.add`."""
         now = self._clock.time()
         total, expires = self._counters.get(key, (0, None))

@@ -146,7 +146,7 @@ def from_status(
         kind = ProviderUnavailableError
         if status in facts.not_applied_statuses:
             outcome = Outcome.NOT_APPLIED
-    elif status < 400:  # noqa: PLR2004 (3xx: our requests are never to be redirected)
+    elif status < 400:
         kind, outcome = BadResponseError, Outcome.NOT_APPLIED
     else:
         kind = BY_STATUS.get(status, InvalidRequestError)

@@ -27,9 +27,7 @@ URLS = 512
 class MarkingConnector(aiohttp.TCPConnector):
     """Tells the attempt in flight when it has a connection: from then on something may have left."""
 
-    async def connect(
-        self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> Connection:
+    async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Connection:
         """Connect, then mark."""
         connection = await super().connect(req, traces, timeout)
         attempt = ATTEMPT.get()

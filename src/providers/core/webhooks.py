@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from providers.core.errors import WebhookVerificationError
 from providers.core.pipeline import Adapter
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from providers.core.models import RawRequest, WebhookResult
     from providers.core.route import Route
 
-E = TypeVar("E", covariant=True)
+E = TypeVar("E")
 
 
-class WebhookReceiver(Protocol[E]):
-    """What an adapter with webhooks adds."""
+class ReceivingAdapter(Adapter, Protocol[E]):
+    """An adapter that receives webhooks with events of type `E`."""
 
     def recognises(self, request: RawRequest) -> bool:
         """Whether the request has this vendor's form; says nothing about its signature."""
@@ -26,11 +26,7 @@ class WebhookReceiver(Protocol[E]):
         ...
 
 
-class ReceivingAdapter(Adapter, WebhookReceiver[object], Protocol):
-    """An adapter that receives webhooks."""
-
-
-A = TypeVar("A", bound=ReceivingAdapter)
+A = TypeVar("A", bound="ReceivingAdapter[Any]")
 
 
 def receiver(route: Route[A], request: RawRequest, vendor: str | None) -> A:

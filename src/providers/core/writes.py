@@ -96,7 +96,7 @@ def _host() -> str:
 
 def alive(who: str, at: float, now: float) -> bool:
     """Whether the owner of an intent written `at` may still be working on it. In doubt, yes."""
-    host, _, pid = who.split("#")[0].rpartition("/")
+    host, _, pid = who.split("#", maxsplit=1)[0].rpartition("/")
     if host != _host():
         return now - at < LEASE
     try:
@@ -232,7 +232,11 @@ def _dump(record: Record) -> bytes:
 
 def _as_unknown(record: Record, error: BaseException) -> Record:
     return record.model_copy(
-        update={"state": State.UNKNOWN, "error": str(error) or type(error).__name__, "vendor": getattr(error, "vendor", "") or ""}
+        update={
+            "state": State.UNKNOWN,
+            "error": str(error) or type(error).__name__,
+            "vendor": getattr(error, "vendor", "") or "",
+        }
     )
 
 

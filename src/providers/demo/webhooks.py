@@ -62,5 +62,5 @@ class Deliveries:
         except ProviderError as error:
             logger.warning("a demo webhook was not delivered: %s", error)
         else:
-            if reply.status >= 300:  # noqa: PLR2004
+            if reply.status >= 300:
                 logger.warning("a demo webhook was answered with HTTP %s", reply.status)

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from providers.core.capability import Capability, Context, as_ref
@@ -18,7 +19,7 @@ from providers.core.errors import (
 )
 from providers.core.models import RawRequest, Ref, WebhookEndpoint, WebhookResult
 from providers.core.operation import Effect, Operation
-from providers.core.webhooks import ReceivingAdapter, WebhookReceiver, receiver
+from providers.core.webhooks import ReceivingAdapter, receiver
 from providers.email.address import normalise
 from providers.email.events import EmailEvent
 from providers.email.models import (
@@ -74,7 +75,7 @@ class Personal:
     metadata: Mapping[str, str]
 
 
-class EmailAdapter(ReceivingAdapter, WebhookReceiver[EmailEvent], Protocol):
+class EmailAdapter(ReceivingAdapter[EmailEvent], Protocol):
     """What an e-mail vendor provides. Let vendor exceptions escape; do not retry, cache or log."""
 
     async def send(self, message: EmailMessage, tracking_id: str) -> MessageRef:
@@ -155,9 +156,7 @@ class Email(Capability[EmailAdapter]):
             timeout=timeout,
         )
 
-    async def send_many(
-        self, messages: Iterable[EmailMessage], *, timeout: float | None = None
-    ) -> list[SendOutcome]:
+    async def send_many(self, messages: Iterable[EmailMessage], *, timeout: float | None = None) -> list[SendOutcome]:
         """Send different mails, some at once; one outcome each, in order. `timeout` is for each.
 
         Never raises for one bad mail. For one text to many people `send_campaign` is far cheaper.
@@ -222,10 +221,8 @@ class Email(Capability[EmailAdapter]):
         """Who gets no mail from this vendor (default: the first in use). `timeout` is for each page."""
         cursor = ""
         while True:
-            at = cursor
-            page, cursor = await self._route.one(
-                SUPPRESSIONS, vendor, lambda adapter: adapter.suppressions(at), timeout=timeout, fresh=fresh
-            )
+            step = partial(_suppressions, cursor=cursor)
+            page, cursor = await self._route.one(SUPPRESSIONS, vendor, step, timeout=timeout, fresh=fresh)
             for suppression in page:
                 yield suppression
             if not cursor:
@@ -241,9 +238,7 @@ class Email(Capability[EmailAdapter]):
         address = _address(email)
         await self._at_every(UNSUPPRESS, lambda adapter: adapter.unsuppress(address), timeout)
 
-    async def domain(
-        self, name: str, *, vendor: str | None = None, timeout: float | None = None
-    ) -> SendingDomain:
+    async def domain(self, name: str, *, vendor: str | None = None, timeout: float | None = None) -> SendingDomain:
         """What to publish in the DNS of a sending domain, and whether the vendor has verified it.
 
         Registers the domain if the vendor does not know it. `name` is a domain, e.g. `"shop.example.com"`.
@@ -270,11 +265,10 @@ class Email(Capability[EmailAdapter]):
             ENSURE_WEBHOOK, vendor, lambda adapter: adapter.ensure_webhook(url), timeout=timeout
         )
 
-    async def deliver(
-        self, message: EmailMessage, recipients: Sequence[Personal]
-    ) -> list[MessageRef | ProviderError]:
+    async def deliver(self, message: EmailMessage, recipients: Sequence[Personal]) -> list[MessageRef | ProviderError]:
         """One guarded batch, for the campaign: at most `batch_size` recipients, one result each."""
         moment = self._context.clock.time()
+
         async def step(adapter: EmailAdapter) -> list[MessageRef | ProviderError]:
             check_limits(adapter.facts, message, moment)
             return await adapter.send_batch(message, recipients)
@@ -308,6 +302,10 @@ class Email(Capability[EmailAdapter]):
 async def _send_checked(adapter: EmailAdapter, message: EmailMessage, moment: float) -> MessageRef:
     check_limits(adapter.facts, message, moment)
     return await adapter.send(message, secrets.token_hex(16))
+
+
+async def _suppressions(adapter: EmailAdapter, cursor: str) -> tuple[list[Suppression], str]:
+    return await adapter.suppressions(cursor)
 
 
 def check_limits(facts: VendorFacts, message: EmailMessage, moment: float) -> None:

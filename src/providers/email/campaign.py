@@ -452,7 +452,7 @@ def _refused(error: ProviderError, count: int) -> int | None:
 
 
 def _check(message: EmailMessage, key: str) -> None:
-    if not key or len(key) > 255 or has_control(key):  # noqa: PLR2004
+    if not key or len(key) > 255 or has_control(key):
         msg = "idempotency_key: a campaign needs a key of 1 to 255 characters"
         raise InvalidRequestError(msg, field="idempotency_key")
     if message.to or message.cc or message.bcc:

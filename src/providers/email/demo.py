@@ -280,4 +280,3 @@ def _entry(
         "metadata": {**metadata},
         "tags": list(message.tags),
     }
-

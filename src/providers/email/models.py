@@ -6,15 +6,29 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, Field, JsonValue, field_validator, model_validator
+from pydantic import AwareDatetime, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from providers.core.errors import ProviderError
 from providers.core.models import Model, Raw, Ref, RequestModel
 from providers.email.address import has_control, normalise_named
 
 RESERVED_HEADERS = frozenset(
-    "to from cc bcc subject reply-to date message-id received dkim-signature content-type"
-    " content-transfer-encoding mime-version return-path".split()
+    [
+        "to",
+        "from",
+        "cc",
+        "bcc",
+        "subject",
+        "reply-to",
+        "date",
+        "message-id",
+        "received",
+        "dkim-signature",
+        "content-type",
+        "content-transfer-encoding",
+        "mime-version",
+        "return-path",
+    ]
 )
 
 
@@ -160,7 +174,7 @@ class SendState(StrEnum):
 class SendOutcome(Model):
     """The outcome of one mail of a batch. `index` counts from 0 in the order given."""
 
-    model_config = {"arbitrary_types_allowed": True}
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     index: int
     key: str
@@ -220,4 +234,3 @@ class SendingDomain(Model):
     records: tuple[DnsRecord, ...]
     vendor: str
     raw: Raw = None
-
