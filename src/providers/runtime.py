@@ -53,7 +53,8 @@ class Shared:
         from providers.core.clock import SystemClock
         from providers.core.faults import Faults
         from providers.core.pipeline import Pipeline
-            from providers.core.store import open_store
+        from providers.core.redact import Redactor
+        from providers.core.store import open_store
         from providers.core.telemetry import default_hooks
         from providers.core.writes import Writes
 
@@ -360,7 +361,7 @@ def use(scope: Scope) -> Generator[Scope]:
 
 async def aclose() -> None:
     """Close the process-wide instance, if `current` opened one; the next `current()` reads the environment again."""
-    global _ambient  # noqa: PLW0603
+    global _ambient
     ambient, _ambient = _ambient, None
     if ambient is not None:
         await ambient.aclose()
