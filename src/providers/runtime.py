@@ -351,7 +351,7 @@ def current() -> Scope:
 
 @contextmanager
 def use(scope: Scope) -> Generator[Scope]:
-    """`with use(p):` makes `p` the current one in this context: a test, a request, a tenant."""
+    """Make `scope` the current one inside a `with` block: a test, a request, a tenant."""
     token = _override.set(scope)
     try:
         yield scope

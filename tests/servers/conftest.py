@@ -1,6 +1,7 @@
 """What the tests of the local servers share: a server, a caller, a webhook receiver, the sheet's samples."""
 
 import asyncio
+import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -39,8 +40,10 @@ def call(server, method, path, body=None, *, key=None, headers=None, data=None) 
     key = getattr(server, "api_key", "") if key is None else key
     sent = {"Authorization": f"Bearer {key}"} if key else {}
     if body is not None:
-        data, sent["Content-Type"] = json.dumps(body), "application/json"
+        data, sent["Content-Type"] = json.dumps(body).encode(), "application/json"
     sent |= headers or {}
+    if data is not None and len(data) > 1 << 20:
+        data = io.BytesIO(data)  # aiohttp warns about large bytes
 
     async def run() -> Answer:
         async with (

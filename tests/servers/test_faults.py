@@ -25,6 +25,15 @@ def connect(server: FaultServer) -> socket.socket:
     return socket.create_connection((server.host, server.port), timeout=10)
 
 
+def ask(sock: socket.socket) -> bytes:
+    """Send and read; a connection that ends without a byte is an error."""
+    with sock:
+        sock.sendall(ASK)
+        if got := sock.recv(1):
+            return got
+        raise ConnectionError
+
+
 def read_reply(sock: socket.socket) -> tuple[bytes, bytes]:
     """Head and body of one reply, the connection left open."""
     data = b""
@@ -83,10 +92,8 @@ def test_nonsense_from_the_client_ends_the_connection(faults):
 
 def test_refuse(faults):
     faults.stage(Fault.REFUSE)
-    with connect(faults) as sock, pytest.raises(ConnectionError):
-        sock.sendall(ASK)
-        if not sock.recv(1):
-            raise ConnectionError
+    with pytest.raises(ConnectionError):  # at any point, the connect included
+        ask(connect(faults))
     assert faults.requests == ()
     with connect(faults) as sock:
         sock.sendall(ASK)
@@ -331,14 +338,8 @@ def test_faults_under_good_tls():
     authority.configure_trust(trusting)
     with FaultServer(ssl_context=context) as faults:
         faults.stage(Fault.RESET_BEFORE)
-        with (
-            connect(faults) as plain,
-            trusting.wrap_socket(plain, server_hostname="127.0.0.1") as sock,
-            pytest.raises((ConnectionError, ssl.SSLError)),
-        ):
-            sock.sendall(ASK)
-            if not sock.recv(1):
-                raise ConnectionError
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            ask(trusting.wrap_socket(connect(faults), server_hostname="127.0.0.1"))
         with connect(faults) as plain, trusting.wrap_socket(plain, server_hostname="127.0.0.1") as sock:
             sock.sendall(ASK)
             assert read_reply(sock)[1] == b"{}"

@@ -214,9 +214,9 @@ def _check_personalizations(found: list[JsonObject], body: JsonObject, now: floa
 
 
 def _check_overrides(found: list[JsonObject], each: JsonObject, field: str, now: float) -> None:
-    if "subject" in each and not each["subject"]:
+    if each.get("subject") == "":
         found.append(problem("The subject must be at least one character in length.", f"{field}.subject"))
-    if "from" in each:
+    if each.get("from") is not None:
         _check_who(found, objects(each, "from"), f"{field}.from")
     if "headers" in each:
         _check_headers(found, objects(each, "headers"), f"{field}.headers")
@@ -319,7 +319,7 @@ def _check_content(found: list[JsonObject], body: JsonObject, template: str) -> 
                 "but only one block is required."
             )
             found.append(problem(message, "content", ERRORS_PAGE + "content"))
-    elif "subject" in body and not _text(body, "subject"):
+    elif body.get("subject") == "":
         found.append(problem("The subject must be at least one character in length.", "subject"))
     places: list[int] = []
     for index, part in enumerate(content):

@@ -354,7 +354,7 @@ class SendGridServer(LocalServer):
     def _check_senders(self, body: JsonObject) -> None:
         senders = [("from", objects(body, "from"))]
         for index, each in enumerate(items(body, "personalizations")):
-            if "from" in each:
+            if each.get("from") is not None:
                 senders.append((f"personalizations.{index}.from", objects(each, "from")))
         for field, sender in senders:
             address = str(sender.get("email")).lower()
