@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+# Importing `typing` for its constant would cost more than all the rest of this package's start.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from providers import errors
     from providers.core.models import (
@@ -63,6 +62,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     # Importing the package is free; what is used is loaded when it is used.
+    from importlib import import_module
+
     if name == "errors":
         return import_module("providers.errors")
     if name not in __all__:

@@ -82,19 +82,23 @@ def facts_of(name: str, vendor: str, *, plugins: Collection[str] | None = None) 
     entry = _plugins().get(f"{name}.{vendor}")
     if entry is not None and (plugins is None or f"{name}.{vendor}" in plugins):
         facts: VendorFacts = getattr(entry.load(), "facts")  # noqa: B009 (a class we know nothing of)
+        if (facts.capability, facts.vendor) != (name, vendor):
+            # Another name would let it pass for a vendor of ours, with that one's credentials.
+            msg = f"the plugin {name}.{vendor} has the facts of {facts.capability}.{facts.vendor}"
+            raise ConfigurationError(msg)
         return facts
-    names = [*known, *(key.partition(".")[2] for key in _plugins() if key.startswith(name + "."))]
+    allowed = [key for key in _plugins() if plugins is None or key in plugins]
+    names = [*known, *(key.partition(".")[2] for key in allowed if key.startswith(name + "."))]
     msg = f"PROVIDER_{name.upper()}: there is no vendor {vendor[:40]!r} for {name}; valid: {', '.join(names)}"
     raise ConfigurationError(msg, field=f"PROVIDER_{name.upper()}")
 
 
 def adapter_class(facts: VendorFacts) -> Callable[[Account], Adapter]:
     """The adapter; its libraries are imported here. Raises `ConfigurationError` naming the extra to install."""
-    entry = _plugins().get(f"{facts.capability}.{facts.vendor}")
     try:
-        if entry is not None and facts.vendor not in built_in(facts.capability):
-            return cast("Callable[[Account], Adapter]", entry.load())
-        return cast("Callable[[Account], Adapter]", load(facts.adapter))
+        if facts.vendor in built_in(facts.capability):
+            return cast("Callable[[Account], Adapter]", load(facts.adapter))
+        return cast("Callable[[Account], Adapter]", _plugins()[f"{facts.capability}.{facts.vendor}"].load())
     except ModuleNotFoundError as error:
         if not facts.extra or (error.name or "").startswith("providers"):
             raise

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self, cast
 
 from providers import catalog
 from providers.core.errors import ConfigurationError
-from providers.selection import Selection, chosen, require
-from providers.settings import Settings
+from providers.selection import Selection, chosen, require, vendor_names
+from providers.settings import Settings, words
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from providers.core.clock import Clock
     from providers.core.faults import Faults
     from providers.core.models import CredentialSource
-    from providers.core.operation import VendorFacts
+    from providers.core.operation import Variable, VendorFacts
     from providers.core.pipeline import Adapter, Guards, Target
     from providers.core.route import Route
     from providers.core.store import Store
@@ -111,14 +111,14 @@ class Tenant:
     """Whose view it is: `""` is the platform itself. `own` or `source` are its credentials, if it brings any."""
 
     name: str = ""
-    own: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    own: Mapping[str, str] | None = field(default=None, repr=False)
     source: CredentialSource | None = None
     budgets: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def has_accounts(self) -> bool:
         """Whether it uses accounts of its own rather than the platform's."""
-        return bool(self.own) or self.source is not None
+        return self.own is not None or self.source is not None
 
 
 class Scope:
@@ -165,7 +165,8 @@ class Scope:
         """Which vendors serve a capability here. Raises `ConfigurationError` when something is missing."""
         selection = self._selections.get(name)
         if selection is None:
-            selection = self._selections[name] = require(self._shared.settings, [name])[name]
+            lacks = self._tenant_lacks if self._tenant.has_accounts else None
+            selection = self._selections[name] = require(self._shared.settings, [name], lacks)[name]
         return selection
 
     def scoped(
@@ -186,15 +187,24 @@ class Scope:
             msg = f"tenant: a name of 1 to {LONGEST_TENANT} characters without '/'"
             raise ConfigurationError(msg, field="tenant")
         settings = self._shared.settings
-        own: Mapping[str, str] = {}
+        own: Mapping[str, str] | None = None
         source: CredentialSource | None = None
         if isinstance(credentials, Mapping):
             own = credentials
             self._shared.redact.add(own.values())
         else:
             source = credentials
+        strange = sorted(
+            set(budgets or {}) - vendor_names(settings) - {n for v in (vendors or {}).values() for n in words(v)}
+        )
+        if strange:
+            msg = f"budgets: there is no vendor {strange[0][:40]!r}; valid: {', '.join(sorted(vendor_names(settings)))}"
+            raise ConfigurationError(msg, field="budgets")
         # What they lack may be the tenant's own: it shows when the adapter is built.
         selections = {name: chosen(settings, name, value) for name, value in (vendors or {}).items()}
+        problems = [selection.problem for selection in selections.values() if selection.problem]
+        if problems:
+            raise ConfigurationError("; ".join(problems), tenant=tenant)
         view = Tenant(name=tenant, own=own, source=source, budgets=budgets or {})
         return Scope(self._shared, view, selections)
 
@@ -211,6 +221,19 @@ class Scope:
         kind = cast("Callable[[Route[Adapter], Context], Capability[Adapter]]", catalog.load(entry.api))
         return kind(route, context)
 
+    def _tenant_lacks(self, facts: VendorFacts) -> tuple[Variable, ...]:
+        """What the tenant's own credentials lack; those of a source are known when they are fetched."""
+        if self._tenant.source is not None:
+            return ()
+        own = self._tenant.own or {}
+        return tuple(
+            variable
+            for variable in facts.variables
+            if variable.required
+            and not any(own.get(name) for name in (variable.name, *variable.aliases))
+            and (variable.account or self._shared.settings.value(variable) is None)
+        )
+
     def _target(self, facts: VendorFacts) -> Target[Adapter]:
         from providers.core.pipeline import Target
 
@@ -226,27 +249,32 @@ class Scope:
     def _account_id(self, facts: VendorFacts) -> str:
         """A name of the account that survives rotated keys: the vendor's own id of it, or whose it is."""
         if self._tenant.has_accounts:
-            whose = self._tenant.own.get(facts.account) or "tenant:" + self._tenant.name
+            whose = (self._tenant.own or {}).get(facts.account) or "tenant:" + self._tenant.name
         else:
             platform = self._shared.settings.credentials(facts).get(facts.account)
             whose = platform.get_secret_value() if platform else "platform"
         return f"{facts.capability}.{facts.vendor}/{whose}"
 
     def _budget(self, facts: VendorFacts, account: str) -> Budget | None:
-        own = self._tenant.budgets.get(facts.vendor)
-        text = own or self._shared.settings.budget(facts.vendor)
-        if not text:
-            return None
-        from providers.core.budget import Budget, BudgetSpec
+        """The account's budget, and within it the tenant's own."""
+        shared = self._shared
+        limits = (
+            (account, shared.settings.budget(facts.vendor)),
+            (f"{account}/{self._tenant.name}", self._tenant.budgets.get(facts.vendor)),
+        )
+        budget: Budget | None = None
+        for key, text in limits:
+            if text:
+                from providers.core.budget import Budget, BudgetSpec
 
-        spec = BudgetSpec.parse(text, f"PROVIDER_BUDGET_{facts.vendor.upper()}")
-        key = f"{account}/{self._tenant.name}" if own else account
-        return Budget(spec, key, facts=facts, store=self._shared.store, clock=self._shared.clock)
+                spec = BudgetSpec.parse(text, f"PROVIDER_BUDGET_{facts.vendor.upper()}")
+                budget = Budget(spec, key, facts=facts, store=shared.store, clock=shared.clock, within=budget)
+        return budget
 
     def _build(self, facts: VendorFacts) -> Adapter | Awaitable[Adapter]:
         if self._tenant.source is not None and facts.variables:
             return self._build_from(self._tenant.source, facts)
-        return self._adapter(facts, self._tenant.own)
+        return self._adapter(facts, self._tenant.own or {})
 
     async def _build_from(self, source: CredentialSource, facts: VendorFacts) -> Adapter:
         return self._adapter(facts, await source.get(facts.vendor))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from providers import catalog
 from providers.core.errors import ConfigurationError
 from providers.settings import GENERAL, Mode, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from providers.core.operation import Variable, VendorFacts
     from providers.settings import Settings
+
+    Lacks: TypeAlias = Callable[[VendorFacts], tuple[Variable, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,33 +39,38 @@ def plugins(settings: Settings) -> tuple[str, ...] | None:
     return words(allowed) if allowed else None
 
 
-def select(settings: Settings, capability: str) -> Selection:
-    """The vendors of one capability, and what they lack. Raises `ConfigurationError` for unknown names."""
+def select(settings: Settings, capability: str, lacks: Lacks | None = None) -> Selection:
+    """The vendors of one capability, and what they lack. Raises `ConfigurationError` for unknown names.
+
+    `lacks` says what is missing where the credentials are not those of the settings.
+    """
+    lacks = lacks or settings.missing
     entry = catalog.capability(capability)
     names = settings.vendors(capability)
     if names:
-        return chosen(settings, capability, names)
+        return chosen(settings, capability, names, lacks)
     known = catalog.built_in(capability)
     if settings.mode is Mode.LIVE:
         candidates = [known[vendor] for vendor in entry.default if vendor in known]
-        complete = [facts for facts in candidates if not settings.missing(facts)]
+        complete = [facts for facts in candidates if not lacks(facts)]
         if complete:
             vendors = tuple(complete) if entry.merged else (complete[0],)
             return Selection(capability=capability, vendors=vendors)
-        lacking = tuple((facts, settings.missing(facts)) for facts in candidates)
+        lacking = tuple((facts, lacks(facts)) for facts in candidates)
         return Selection(capability=capability, vendors=(), missing=lacking)
     return Selection(capability=capability, vendors=(known["demo"],), problem=_demo_problem(settings, capability))
 
 
-def chosen(settings: Settings, capability: str, names: str | Sequence[str]) -> Selection:
-    """The vendors of these names. Raises `ConfigurationError` for unknown ones."""
+def chosen(settings: Settings, capability: str, names: str | Sequence[str], lacks: Lacks | None = None) -> Selection:
+    """The vendors of these names, and what they lack. Raises `ConfigurationError` for unknown ones."""
+    lacks = lacks or settings.missing
     catalog.capability(capability)
     allowed = plugins(settings)
     vendors = tuple(catalog.facts_of(capability, vendor, plugins=allowed) for vendor in dict.fromkeys(words(names)))
     problem = ""
     if len(vendors) > 1 and any(facts.demo for facts in vendors):
         problem = f"PROVIDER_{capability.upper()}: demo cannot be mixed with live vendors"
-    lacking = tuple((facts, gaps) for facts in vendors if (gaps := settings.missing(facts)))
+    lacking = tuple((facts, gaps) for facts in vendors if (gaps := lacks(facts)))
     return Selection(capability=capability, vendors=vendors, missing=lacking, problem=problem)
 
 
@@ -86,13 +93,13 @@ def _demo_problem(settings: Settings, capability: str) -> str:
     return ""
 
 
-def require(settings: Settings, capabilities: Iterable[str]) -> dict[str, Selection]:
+def require(settings: Settings, capabilities: Iterable[str], lacks: Lacks | None = None) -> dict[str, Selection]:
     """The selections of several capabilities. Raises one `ConfigurationError` with everything that is wrong."""
     selections: dict[str, Selection] = {}
     problems = unknown_settings(settings)
     for capability in capabilities:
         try:
-            selections[capability] = selection = select(settings, capability)
+            selections[capability] = selection = select(settings, capability, lacks)
         except ConfigurationError as error:
             problems.append(error.message)
             continue
@@ -116,17 +123,24 @@ def _explain(selection: Selection) -> list[str]:
     return lines
 
 
+def vendor_names(settings: Settings) -> set[str]:
+    """All vendors that settings may speak of."""
+    names: set[str] = set()
+    for name, entry in catalog.CAPABILITIES.items():
+        names |= {*catalog.built_in(name), *entry.default, *settings.vendors(name)}
+    return names
+
+
 def unknown_settings(settings: Settings) -> list[str]:
     """Names of ours that mean nothing: a misspelt switch must not be ignored."""
-    known = set(GENERAL)
-    for name, entry in catalog.CAPABILITIES.items():
-        known |= {f"PROVIDER_{name.upper()}", f"PROVIDER_BUDGET_{name.upper()}"}
-        vendors = {*catalog.built_in(name), *entry.default, *settings.vendors(name)}
-        for vendor in vendors:
-            known |= {f"PROVIDER_{vendor.upper()}_BASE_URL", f"PROVIDER_BUDGET_{vendor.upper()}"}
+    known = set(GENERAL) | {f"PROVIDER_{name.upper()}" for name in catalog.CAPABILITIES}
+    for vendor in vendor_names(settings):
+        known |= {f"PROVIDER_{vendor.upper()}_BASE_URL", f"PROVIDER_BUDGET_{vendor.upper()}"}
     known |= {name + "_FILE" for name in known}
+    valid = ", ".join(sorted(name for name in known if not name.endswith("_FILE")))
     wrong = [name for name in settings.provider_names() if name not in known]
-    return [
-        f"{name} is not a setting; valid: {', '.join(sorted(n for n in known if not n.endswith('_FILE')))}"
-        for name in wrong
+    capabilities = ", ".join(catalog.CAPABILITIES)
+    strange = [name for name in settings.chosen_for() if name not in catalog.CAPABILITIES]
+    return [f"{name} is not a setting; valid: {valid}" for name in wrong] + [
+        f"vendors: there is no capability {name[:40]!r}; valid: {capabilities}" for name in strange
     ]

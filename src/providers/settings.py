@@ -79,7 +79,9 @@ class Settings:
         given |= {f"PROVIDER_{name.upper()}_BASE_URL": url for name, url in (base_urls or {}).items()}
         given |= {f"PROVIDER_BUDGET_{name.upper()}": text for name, text in (budgets or {}).items()}
         given |= {name: _revealed(value) for name, value in (credentials or {}).items()}
-        values = _file_values(env_file) | dict(os.environ if environ is None else environ)
+        values = dict(os.environ if environ is None else environ)
+        # A name that the environment gives as a file is not the one of `.env`.
+        values = {k: v for k, v in _file_values(env_file).items() if k + "_FILE" not in values} | values
         values |= {name: value for name, value in given.items() if value is not None}
         self._values: Mapping[str, str] = MappingProxyType({k: v for k, v in values.items() if v.strip()})
         self._vendors = {name: words(value) for name, value in (vendors or {}).items()}
@@ -123,6 +125,10 @@ class Settings:
         """The vendors chosen for a capability by `PROVIDER_<CAPABILITY>`; empty when none were."""
         return self._vendors.get(capability) or words(self.text(f"PROVIDER_{capability.upper()}"))
 
+    def chosen_for(self) -> tuple[str, ...]:
+        """The capabilities whose vendors were given as an argument."""
+        return tuple(self._vendors)
+
     def base_url(self, facts: VendorFacts) -> str:
         """Where a vendor's requests go."""
         name = f"PROVIDER_{facts.vendor.upper()}_BASE_URL"
@@ -143,7 +149,8 @@ class Settings:
     def options(self, capability: str) -> dict[str, str]:
         """A capability's own settings, `PROVIDER_<CAPABILITY>_...`."""
         prefix = f"PROVIDER_{capability.upper()}_"
-        return {name: value for name, value in self._values.items() if name.startswith(prefix)}
+        names = {name.removesuffix("_FILE") for name in self._values if name.startswith(prefix)}
+        return {name: value for name in names if (value := self.text(name))}
 
     def credentials(self, facts: VendorFacts) -> dict[str, SecretStr]:
         """The values of a vendor's variables, by documented name; aliases and files resolved."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from providers.core.clock import utc
 from providers.core.errors import BudgetExceededError, ConfigurationError
@@ -40,23 +40,52 @@ class BudgetSpec:
         return cls(Decimal(match["amount"]), match["currency"], match["period"])
 
 
+Reservation: TypeAlias = tuple[tuple[str, int], ...]
+"""What was set aside, and where."""
+
+
 class Budget:
-    """The budget of one vendor account, counted in the store."""
+    """The budget of one vendor account, counted in the store. It holds `within` another one, if there is."""
 
-    __slots__ = ("_clock", "_key", "_prices", "_store", "spec")
+    __slots__ = ("_clock", "_key", "_prices", "_store", "_within", "spec")
 
-    def __init__(self, spec: BudgetSpec, key: str, *, facts: VendorFacts, store: Store, clock: Clock) -> None:
-        if spec.currency is not None and spec.currency != facts.currency:
-            msg = f"budget of {facts.vendor}: its prices are in {facts.currency}, not {spec.currency}"
+    def __init__(
+        self,
+        spec: BudgetSpec,
+        key: str,
+        *,
+        facts: VendorFacts,
+        store: Store,
+        clock: Clock,
+        within: Budget | None = None,
+    ) -> None:
+        if spec.currency is not None and (spec.currency != facts.currency or not facts.prices):
+            prices = f"its prices are in {facts.currency}" if facts.prices else "its prices are not known"
+            msg = f"budget of {facts.vendor}: {prices}; {spec.currency} cannot be counted"
             raise ConfigurationError(msg, field=f"PROVIDER_BUDGET_{facts.vendor.upper()}")
+        self._within = within
         self.spec = spec
         self._key = key
         self._prices = facts.prices
         self._store = store
         self._clock = clock
 
-    async def reserve(self, unit: str, count: int) -> tuple[str, int]:
+    async def reserve(self, unit: str, count: int) -> Reservation:
         """Set the cost of `count` units aside; what to give to `release`. Raises `BudgetExceededError`."""
+        outer = () if self._within is None else await self._within.reserve(unit, count)
+        try:
+            return (*outer, await self._reserve(unit, count))
+        except BaseException:
+            await self.release(outer)
+            raise
+
+    async def release(self, reserved: Reservation) -> None:
+        """Give back what was set aside: the call was not applied."""
+        for key, amount in reserved:
+            if amount:
+                await self._store.add(key, -amount)
+
+    async def _reserve(self, unit: str, count: int) -> tuple[str, int]:
         counts_money = self.spec.currency is not None
         cost = Decimal(count) * (self._prices.get(unit, Decimal(0)) if counts_money else 1)
         scale = MICRO if counts_money else 1
@@ -68,12 +97,6 @@ class Budget:
             msg = f"the budget of {limit} would be passed; nothing was sent"
             raise BudgetExceededError(msg, code="budget")
         return key, amount
-
-    async def release(self, reserved: tuple[str, int]) -> None:
-        """Give back what was set aside: the call was not applied."""
-        key, amount = reserved
-        if amount:
-            await self._store.add(key, -amount)
 
     def _period(self) -> str:
         now = utc(self._clock.time())

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractContextManager
+    from types import TracebackType
 
 
 class Clock(Protocol):
@@ -26,8 +27,8 @@ class Clock(Protocol):
         """Wait."""
         ...
 
-    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
-        """Cancel the body after `seconds` and raise `TimeoutError`."""
+    def timeout(self, seconds: float) -> AbstractContextManager[object]:
+        """`with clock.timeout(5):` cancels the awaiting body after that many seconds and raises `TimeoutError`."""
         ...
 
 
@@ -46,9 +47,43 @@ class SystemClock:
         """See `Clock.sleep`."""
         await asyncio.sleep(seconds)
 
-    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
+    def timeout(self, seconds: float) -> AbstractContextManager[object]:
         """See `Clock.timeout`."""
-        return asyncio.timeout(seconds)
+        return Deadline(seconds)
+
+
+class Deadline:
+    """What `asyncio.timeout` does, at half its price: every call of every capability pays for one."""
+
+    __slots__ = ("_cancelling", "_fired", "_handle", "_seconds", "_task")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._fired = False
+
+    def __enter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        if task is None:
+            msg = "a deadline needs a running task"
+            raise RuntimeError(msg)
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._handle = loop.call_later(self._seconds, self.fire)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._handle.cancel()
+        # A cancellation that came from elsewhere as well stays one.
+        if self._fired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def fire(self) -> None:
+        """The time is over."""
+        self._fired = True
+        self._task.cancel()
 
 
 def utc(seconds: float) -> datetime:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import pydantic_core
 from pydantic import TypeAdapter
-from pydantic_core import to_json
 
 
 @lru_cache(maxsize=256)
@@ -16,7 +16,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 (any type at all)
 
 def encode(value: object) -> bytes:
     """JSON of a model or plain value. `.raw` is left out, as in every dump."""
-    return to_json(value)
+    return pydantic_core.to_json(value)
 
 
 def decode(kind: object, data: bytes) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING
 
 from providers.core.errors import RateLimitedError
@@ -16,44 +17,77 @@ if TYPE_CHECKING:
 class Limiter:
     """One account's limits. The rate is shared through the store; concurrency is each process's own."""
 
-    __slots__ = ("_clock", "_key", "_paused_until", "_rate", "_slots", "_store")
+    __slots__ = ("_clock", "_concurrency", "_in_flight", "_key", "_paused_until", "_rate", "_store", "_waiting")
 
     def __init__(self, key: str, *, rate: Rate | None, concurrency: int | None, store: Store, clock: Clock) -> None:
         self._key = f"rate/{key}"
         self._rate = rate
-        self._slots = asyncio.Semaphore(concurrency) if concurrency else None
+        self._concurrency = concurrency
+        self._in_flight = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._store = store
         self._clock = clock
         self._paused_until = 0.0
 
+    def try_enter(self) -> bool:
+        """Take a place if that needs no waiting and no question to the store."""
+        if self._rate is not None or self._paused_until or self._full():
+            return False
+        self._in_flight += 1
+        return True
+
     async def enter(self, deadline: float) -> None:
         """Wait for a place. Raises `RateLimitedError` at once when none comes free before `deadline` (monotonic)."""
         now = self._clock.monotonic()
+        patience = deadline - now
         wait = self._paused_until - now
-        if self._rate is not None:
+        if self._rate is not None and wait < patience:
             rate = self._rate
-            wait = max(wait, await self._store.take(self._key, rate=rate.per_second, burst=rate.burst))
+            place = await self._store.take(self._key, rate=rate.per_second, burst=rate.burst, patience=patience)
+            wait = max(wait, place)
         if wait > 0:
-            if now + wait >= deadline:
+            if wait >= patience:
                 msg = f"our own limit: the next place is free in {wait:.1f} seconds"
                 raise RateLimitedError(msg, code="limit", retry_after=wait)
             await self._clock.sleep(wait)
-        if self._slots is not None:
-            if self._slots.locked():
-                try:
-                    async with self._clock.timeout(max(deadline - self._clock.monotonic(), 0.0)):
-                        await self._slots.acquire()
-                except TimeoutError:
-                    msg = "our own limit: too many calls in flight"
-                    raise RateLimitedError(msg, code="concurrency") from None
-            else:
-                await self._slots.acquire()
+        else:
+            self._paused_until = 0.0
+        if self._full():
+            try:
+                with self._clock.timeout(max(deadline - self._clock.monotonic(), 0.0)):
+                    await self._freed()
+            except TimeoutError:
+                msg = "our own limit: too many calls in flight"
+                raise RateLimitedError(msg, code="concurrency") from None
+        self._in_flight += 1
 
     def leave(self) -> None:
-        """Free the place in flight."""
-        if self._slots is not None:
-            self._slots.release()
+        """Free the place."""
+        self._in_flight -= 1
+        self._wake()
 
     def pause(self, seconds: float) -> None:
         """The vendor said when to come back: everybody who shares the account waits."""
         self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
+
+    def _full(self) -> bool:
+        return self._concurrency is not None and self._in_flight >= self._concurrency
+
+    async def _freed(self) -> None:
+        while self._full():
+            place = asyncio.get_running_loop().create_future()
+            self._waiting.append(place)
+            try:
+                await place
+            except asyncio.CancelledError:
+                if place.done() and not place.cancelled():
+                    # It was given to us, and we are leaving: it is the next one's.
+                    self._wake()
+                raise
+
+    def _wake(self) -> None:
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                return

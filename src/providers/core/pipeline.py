@@ -25,7 +25,7 @@ from providers.core.telemetry import logger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from providers.core.budget import Budget
+    from providers.core.budget import Budget, Reservation
     from providers.core.cache import Cache
     from providers.core.clock import Clock
     from providers.core.limits import Limiter
@@ -139,7 +139,7 @@ class Pipeline:
     async def run(self, call: Call, target: Target[A], step: Callable[[A], Awaitable[T]]) -> T:
         """Do `step` with the target's adapter. Raises only `ProviderError`, cancellation, or a bug as it is."""
         breaker = target.guards.breaker
-        reserved: tuple[str, int] | None = None
+        reserved: Reservation | None = None
         call.vendor = target.facts.vendor
         try:
             breaker.check()
@@ -183,7 +183,7 @@ class Pipeline:
         clock = self.clock
         limiter = target.guards.limiter
         adapter = target.adapter or await target.ready()
-        if limiter is not None:
+        if limiter is not None and not limiter.try_enter():
             await limiter.enter(call.deadline)
         call.attempts += 1
         attempt = Attempt()
@@ -191,7 +191,7 @@ class Pipeline:
         try:
             seconds = min(call.operation.attempt_timeout, call.deadline - clock.monotonic())
             try:
-                async with clock.timeout(seconds):
+                with clock.timeout(seconds):
                     return await step(adapter)
             except ProviderError:
                 raise

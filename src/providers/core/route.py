@@ -153,8 +153,13 @@ class Route(Generic[A]):
         if operation.cache and operation.effect is Effect.READ:
             accounts = "+".join(target.account for target in targets)
             question = f"{self.tenant}/{accounts}/{payload_digest(payload)}"
+            clock = self._pipeline.clock
             return await self._pipeline.cache.through(
-                operation, question, lambda: self._in_order(call, targets, step), fresh=fresh
+                operation,
+                question,
+                lambda: self._in_order(call, targets, step),
+                fresh=fresh,
+                deadline=lambda: clock.timeout(call.deadline - clock.monotonic()),
             )
         return await self._in_order(call, targets, step)
 

@@ -6,6 +6,8 @@ import asyncio
 import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,6 +24,9 @@ T = TypeVar("T")
 BUSY_SECONDS = 30.0
 VARIABLES = 500
 """Keys asked for in one statement; SQLite's own limit is higher everywhere."""
+
+INHERITED: list[sqlite3.Connection] = []
+"""Connections of the process that forked this one: kept, because forgetting one would close it."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value BLOB NOT NULL, expires REAL) WITHOUT ROWID;
@@ -65,6 +70,10 @@ class SqliteStore:
     async def claim(self, items: Sequence[tuple[str, bytes]], *, ttl: float | None = None) -> list[bytes | None]:
         """See `Store.claim`."""
 
+        def all_new(db: sqlite3.Connection, now: float) -> list[bytes | None]:
+            _insert_all(db, items, now, ttl)
+            return [None] * len(items)
+
         def work(db: sqlite3.Connection, now: float) -> list[bytes | None]:
             there = _existing(db, [key for key, _ in items], now)
             found: list[bytes | None] = []
@@ -77,7 +86,10 @@ class SqliteStore:
             _write(db, list(fresh.items()), now, ttl)
             return found
 
-        return await self._run(work)
+        try:
+            return await self._run(all_new)
+        except _SomeKnown:
+            return await self._run(work)
 
     async def put(self, items: Sequence[tuple[str, bytes | None]], *, ttl: float | None = None) -> None:
         """See `Store.put`."""
@@ -104,12 +116,12 @@ class SqliteStore:
 
         return await self._run(work)
 
-    async def take(self, key: str, *, rate: float, burst: int) -> float:
+    async def take(self, key: str, *, rate: float, burst: int, patience: float = inf) -> float:
         """See `Store.take`."""
 
         def work(db: sqlite3.Connection, now: float) -> float:
             row = db.execute("SELECT due FROM meters WHERE key = ?", (key,)).fetchone()
-            due, wait = metered(row[0] if row else 0.0, now, rate, burst)
+            due, wait = metered(row[0] if row else 0.0, now, rate, burst, patience)
             db.execute("INSERT OR REPLACE INTO meters VALUES (?, ?)", (key, due))
             return wait
 
@@ -146,6 +158,8 @@ class SqliteStore:
         """Do `work` in one transaction on the store's own thread: a disk must not hold up the event loop."""
         if self._thread is None or self._pid != os.getpid():
             # After a fork the parent's connection must not be touched, not even to close it.
+            if self._db is not None:
+                INHERITED.append(self._db)
             self._thread, self._db, self._pid = ThreadPoolExecutor(1, "providers-sqlite"), None, os.getpid()
         future = asyncio.get_running_loop().run_in_executor(self._thread, self._transaction, work)
         try:
@@ -171,19 +185,24 @@ class SqliteStore:
         return result
 
     def _open(self) -> sqlite3.Connection:
+        db: sqlite3.Connection | None = None
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            # It holds addresses and results: nobody else's business. The files beside it take over its mode.
+            with suppress(FileExistsError):
+                self._path.touch(0o600, exist_ok=False)
             db = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+            self._path.chmod(0o600)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA cache_size = -32000")
             db.executescript(SCHEMA)
             db.execute("DELETE FROM entries WHERE expires <= ?", (self._clock.time(),))
         except (OSError, sqlite3.Error) as error:
+            if db is not None:
+                db.close()
             msg = f"PROVIDER_STATE_URL: cannot open {self._path}: {error}"
             raise ConfigurationError(msg, field="PROVIDER_STATE_URL") from error
-        # It holds addresses and results: nobody else's business.
-        self._path.chmod(0o600)
         self._db = db
         return db
 
@@ -191,6 +210,18 @@ class SqliteStore:
         if self._db is not None:
             self._db.close()
             self._db = None
+
+
+def _insert_all(db: sqlite3.Connection, items: Sequence[tuple[str, bytes]], now: float, ttl: float | None) -> None:
+    """Insert items that are all new, as those of a batch usually are; `_SomeKnown` rolls back if any is not."""
+    expires = None if ttl is None else now + ttl
+    rows = [(key, value, expires) for key, value in items]
+    if db.executemany("INSERT OR IGNORE INTO entries VALUES (?, ?, ?)", rows).rowcount < len(items):
+        raise _SomeKnown
+
+
+class _SomeKnown(Exception):  # noqa: N818 (a signal, not an error)
+    """Some of the keys to insert exist."""
 
 
 def _existing(db: sqlite3.Connection, keys: Sequence[str], now: float) -> dict[str, bytes]:
@@ -210,7 +241,8 @@ def _existing(db: sqlite3.Connection, keys: Sequence[str], now: float) -> dict[s
 def _write(db: sqlite3.Connection, items: Sequence[tuple[str, bytes | None]], now: float, ttl: float | None) -> None:
     expires = None if ttl is None else now + ttl
     db.executemany(
-        "INSERT OR REPLACE INTO entries VALUES (?, ?, ?)",
+        "INSERT INTO entries VALUES (?, ?, ?)"
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires = excluded.expires",
         [(key, value, expires) for key, value in items if value is not None],
     )
     db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key, value in items if value is None])

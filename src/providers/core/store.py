@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -48,8 +49,11 @@ class Store(Protocol):
         """
         ...
 
-    async def take(self, key: str, *, rate: float, burst: int) -> float:
-        """Take one place of a meter that frees `rate` places a second; the seconds to wait until it is ours."""
+    async def take(self, key: str, *, rate: float, burst: int, patience: float = inf) -> float:
+        """Take one place of a meter that frees `rate` places a second; the seconds to wait until it is ours.
+
+        When that is `patience` seconds or more no place is taken: who gives up must not hold up those who wait.
+        """
         ...
 
     def scan(self, prefix: str) -> AsyncIterator[tuple[str, bytes]]:
@@ -77,11 +81,13 @@ def open_store(url: str, clock: Clock) -> Store:
     raise ConfigurationError(msg, field="PROVIDER_STATE_URL")
 
 
-def metered(due: float, now: float, rate: float, burst: int) -> tuple[float, float]:
+def metered(due: float, now: float, rate: float, burst: int, patience: float = inf) -> tuple[float, float]:
     """The generic cell rate algorithm: when the next place is due after this one, and how long to wait for this one."""
     due = max(due, now)
     wait = due - (burst - 1) / rate - now
-    return due + 1 / rate, max(wait, 0.0)
+    if wait <= 0:
+        return due + 1 / rate, 0.0
+    return due if wait >= patience else due + 1 / rate, wait
 
 
 class MemoryStore:
@@ -156,9 +162,9 @@ class MemoryStore:
         self._counters[key] = (total + amount, expires)
         return total + amount
 
-    async def take(self, key: str, *, rate: float, burst: int) -> float:
+    async def take(self, key: str, *, rate: float, burst: int, patience: float = inf) -> float:
         """See `Store.take`."""
-        due, wait = metered(self._meters.get(key, 0.0), self._clock.time(), rate, burst)
+        due, wait = metered(self._meters.get(key, 0.0), self._clock.time(), rate, burst, patience)
         self._meters[key] = due
         return wait
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import logging
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -49,8 +49,8 @@ def digest(text: str) -> str:
 
 
 def default_hooks() -> tuple[Hook, ...]:
-    """OpenTelemetry's, when its API is installed."""
-    if importlib.util.find_spec("opentelemetry") is None:
+    """OpenTelemetry's, in a process that uses it. Merely having it installed costs nothing."""
+    if "opentelemetry.trace" not in sys.modules:
         return ()
     from providers.core.otel import OpenTelemetryHook
 

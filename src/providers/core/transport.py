@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, urlencode
 
 from pydantic import JsonValue
-from pydantic_core import from_json, to_json
 
 from providers.core.errors import (
     AuthenticationError,
@@ -27,6 +26,7 @@ from providers.core.errors import (
     QuotaExceededError,
     RateLimitedError,
 )
+from providers.core.json import from_json, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

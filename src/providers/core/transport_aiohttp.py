@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -22,6 +23,8 @@ NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
 """The pipeline has the deadline; only connecting is bounded here, so that its failure is told from a lost reply."""
 
 URLS = 512
+LARGE = 1 << 20
+"""Bytes above which a body is written in pieces."""
 
 
 class MarkingConnector(aiohttp.TCPConnector):
@@ -57,7 +60,7 @@ class AiohttpTransport:
             async with session.request(
                 request.method,
                 self._urls.get(request.url) or self._url(request.url),
-                data=request.content,
+                data=_body(request.content),
                 headers=request.headers,
                 allow_redirects=False,
             ) as reply:
@@ -86,7 +89,8 @@ class AiohttpTransport:
     async def aclose(self) -> None:
         """See `Transport.aclose`."""
         session, self._session = self._session, None
-        if session is not None and self._loop is asyncio.get_running_loop():
+        # One whose loop has ended is only marked as closed: its connections ended with the loop.
+        if session is not None and self._loop and (self._loop.is_closed() or self._loop is asyncio.get_running_loop()):
             await session.close()
 
     def _open(self) -> aiohttp.ClientSession:
@@ -108,6 +112,11 @@ class AiohttpTransport:
                 self._urls.clear()
             self._urls[text] = url
         return url
+
+
+def _body(content: bytes | None) -> bytes | BytesIO | None:
+    """Aiohttp warns of large byte strings: it would write them in one go."""
+    return BytesIO(content) if content is not None and len(content) > LARGE else content
 
 
 def _why(error: aiohttp.ClientConnectorError) -> str:

@@ -11,20 +11,31 @@ import hashlib
 import itertools
 import os
 import socket
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
-from pydantic import AwareDatetime, BaseModel, JsonValue
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from providers.core.clock import utc
 from providers.core.codec import decode
-from providers.core.errors import ConflictError, NotFoundError, Outcome, ProviderError, ProviderUnavailableError
+from providers.core.errors import (
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    Outcome,
+    ProviderError,
+    ProviderUnavailableError,
+)
 from providers.core.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from datetime import datetime
+
+    from pydantic import BaseModel, JsonValue
 
     from providers.core.clock import Clock
     from providers.core.operation import Operation
@@ -60,7 +71,7 @@ class Resolution(StrEnum):
     """It did not happen, or may happen twice: a repeat with the same key goes out."""
 
 
-class Record(BaseModel):
+class Record(NamedTuple):
     """What is stored of one write."""
 
     state: State
@@ -69,10 +80,11 @@ class Record(BaseModel):
     at: float
     vendor: str = ""
     error: str = ""
-    result: JsonValue = None
+    result: JsonValue | BaseModel = None
 
 
-class UnknownWrite(BaseModel, frozen=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownWrite:
     """A write whose outcome nobody knows. `id` is what `resolve` takes."""
 
     id: str
@@ -80,13 +92,14 @@ class UnknownWrite(BaseModel, frozen=True):
     key: str
     vendor: str
     tenant: str
-    at: AwareDatetime
+    at: datetime
     reason: str
 
 
 def owner() -> str:
-    """This process, by host and process id, so that another on the same host can tell whether it lives."""
-    return f"{_host()}/{os.getpid()}"
+    """This process, by host, process id and birth, so that another on the same host can tell whether it lives."""
+    pid = os.getpid()
+    return f"{_host()}/{pid}.{_own_birth(pid)}"
 
 
 @cache
@@ -96,16 +109,29 @@ def _host() -> str:
 
 def alive(who: str, at: float, now: float) -> bool:
     """Whether the owner of an intent written `at` may still be working on it. In doubt, yes."""
-    host, _, pid = who.split("#", maxsplit=1)[0].rpartition("/")
+    host, _, process = who.split("#", maxsplit=1)[0].rpartition("/")
     if host != _host():
         return now - at < LEASE
+    pid, _, birth = process.partition(".")
     try:
         os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError):
+    except (ProcessLookupError, OverflowError, ValueError):
         return False
     except PermissionError:
         pass
-    return True
+    # A restarted container has the same host name and the same process ids.
+    return _birth(int(pid)) == birth
+
+
+def _birth(pid: int) -> str:
+    """When a process began, in the kernel's count; `""` where there is nobody to ask."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+_own_birth = cache(_birth)
 
 
 def payload_digest(payload: object) -> str:
@@ -138,32 +164,15 @@ class Writes:
         operation = call.operation
         name = f"{tenant}/{operation.name}/{key}"
         mine = Record(state=State.STARTED, payload=payload, owner=f"{owner()}#{next(_serial)}", at=self._clock.time())
-        intent = _dump(mine)
         try:
-            while True:
-                there, _ = await self._store.claim([("write/" + name, intent), ("open/" + name, b"")])
-                if there is None:
-                    break
-                record = Record.model_validate_json(there)
-                if record.payload != payload:
-                    msg = "this idempotency key was used for another request"
-                    raise ConflictError(msg, code="key_reused", field="idempotency_key")
-                if record.state is State.DONE:
-                    return cast("T", _answer(operation, record))
-                if record.state is State.UNKNOWN:
-                    raise _unknown(record)
-                if not alive(record.owner, record.at, self._clock.time()):
-                    await self._mark_dead("write/" + name, there, record)
-                    continue
-                if self._clock.monotonic() + POLL >= call.deadline:
-                    msg = "a call with the same idempotency key is still running"
-                    raise ConflictError(msg, code="in_flight", retry_after=1.0)
-                await self._clock.sleep(POLL)
+            first = await self._first(name, mine, call.deadline)
         except BaseException:
             # A claim that was cancelled may have been written all the same.
-            if await self._store.swap("write/" + name, intent, None):
+            if await self._store.swap("write/" + name, _dump(mine), None):
                 await self._store.put([("open/" + name, None)])
             raise
+        if first is not None:
+            return cast("T", _answer(operation, first))
         try:
             result = await run()
         except BaseException as error:
@@ -172,9 +181,34 @@ class Writes:
             else:
                 await self._record([("write/" + name, None), ("open/" + name, None)])
             raise
-        done = mine.model_copy(update={"state": State.DONE, "result": result})
+        done = mine._replace(state=State.DONE, result=cast("BaseModel", result))
         await self._record([("write/" + name, _dump(done)), ("open/" + name, None)], ttl=KEPT)
         return result
+
+    async def _first(self, name: str, mine: Record, deadline: float) -> Record | None:
+        """The settled record of the first call with this key; None when that is us. Waits for a twin."""
+        while True:
+            there, _ = await self._store.claim([("write/" + name, _dump(mine)), ("open/" + name, b"")])
+            if there is None:
+                return None
+            record = _load(there)
+            if record.state is State.DONE:
+                # The claim marked it as open again.
+                await self._record([("open/" + name, None)])
+            if record.payload != mine.payload:
+                msg = "this idempotency key was used for another request"
+                raise ConflictError(msg, code="key_reused", field="idempotency_key")
+            if record.state is State.DONE:
+                return record
+            if record.state is State.UNKNOWN:
+                raise _unknown(record)
+            if not alive(record.owner, record.at, self._clock.time()):
+                await self._mark_dead("write/" + name, there, record)
+                continue
+            if self._clock.monotonic() + POLL >= deadline:
+                msg = "a call with the same idempotency key is still running"
+                raise ConflictError(msg, code="in_flight", retry_after=1.0)
+            await self._clock.sleep(POLL)
 
     async def _record(self, items: list[tuple[str, bytes | None]], *, ttl: float | None = None) -> None:
         """Write an outcome down. A store that fails now must not hide it from the caller: the intent stays."""
@@ -197,7 +231,7 @@ class Writes:
             stored = await self._store.get("write/" + name)
             if stored is None:
                 continue
-            record = Record.model_validate_json(stored)
+            record = _load(stored)
             if record.state is State.STARTED and not alive(record.owner, record.at, self._clock.time()):
                 record = await self._mark_dead("write/" + name, stored, record)
             if record.state is State.UNKNOWN:
@@ -209,35 +243,38 @@ class Writes:
 
     async def resolve(self, write: str, resolution: Resolution) -> None:
         """Settle an unknown write by hand. Raises `NotFoundError` when there is no such unknown write."""
+        if resolution not in set(Resolution):
+            msg = f"resolution: {resolution!r} is neither 'applied' nor 'repeat'"
+            raise InvalidRequestError(msg, field="resolution")
         stored = await self._store.get("write/" + write)
-        record = Record.model_validate_json(stored) if stored is not None else None
+        record = _load(stored) if stored is not None else None
         if record is None or record.state is not State.UNKNOWN:
             msg = f"no write with an unknown outcome is called {write[:120]!r}"
             raise NotFoundError(msg, field="id")
-        if resolution is Resolution.APPLIED:
-            done = record.model_copy(update={"state": State.DONE})
+        if resolution == Resolution.APPLIED:
+            done = record._replace(state=State.DONE)
             await self._store.put([("write/" + write, _dump(done)), ("open/" + write, None)], ttl=KEPT)
         else:
             await self._store.put([("write/" + write, None), ("open/" + write, None)])
 
     async def _mark_dead(self, key: str, stored: bytes, record: Record) -> Record:
-        dead = record.model_copy(update={"state": State.UNKNOWN, "error": "the process that sent it ended"})
+        dead = record._replace(state=State.UNKNOWN, error="the process that sent it ended")
         await self._store.swap(key, stored, _dump(dead))
         return dead
 
 
 def _dump(record: Record) -> bytes:
-    return to_json(record)
+    return to_json(record._asdict())
+
+
+def _load(stored: bytes) -> Record:
+    fields = from_json(stored)
+    return Record(**{**fields, "state": State(fields["state"])})
 
 
 def _as_unknown(record: Record, error: BaseException) -> Record:
-    return record.model_copy(
-        update={
-            "state": State.UNKNOWN,
-            "error": str(error) or type(error).__name__,
-            "vendor": getattr(error, "vendor", "") or "",
-        }
-    )
+    text, vendor = str(error) or type(error).__name__, getattr(error, "vendor", "") or ""
+    return record._replace(state=State.UNKNOWN, error=text, vendor=vendor)
 
 
 def _answer(operation: Operation, record: Record) -> object:

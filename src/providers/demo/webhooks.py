@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from providers.core.errors import ProviderError, WebhookVerificationError
 from providers.core.signatures import hmac_sha256, same
 from providers.core.telemetry import logger
-from providers.core.transport import HttpRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +56,8 @@ class Deliveries:
             await asyncio.gather(*self._tasks)
 
     async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> None:
+        from providers.core.transport import HttpRequest
+
         try:
             reply = await self._http().send(HttpRequest("POST", url, headers, body))
         except ProviderError as error:

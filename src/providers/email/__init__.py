@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from providers.email.api import Email, EmailAdapter
-    from providers.email.campaign import CampaignStatus, UnknownMail
     from providers.email.demo import DemoEmail
     from providers.email.events import EmailEvent, EmailEventType
+    from providers.email.journal import CampaignStatus, UnknownMail
     from providers.email.models import (
         Attachment,
         DnsRecord,
@@ -50,8 +50,8 @@ __all__ = [
 _HOMES = {
     "Email": "api",
     "EmailAdapter": "api",
-    "CampaignStatus": "campaign",
-    "UnknownMail": "campaign",
+    "CampaignStatus": "journal",
+    "UnknownMail": "journal",
     "DemoEmail": "demo",
     "EmailEvent": "events",
     "EmailEventType": "events",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from random import getrandbits
 from typing import TYPE_CHECKING, Protocol
 
 from providers.core.capability import Capability, Context, as_ref
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from providers.core.operation import VendorFacts
     from providers.core.route import Route
-    from providers.email.campaign import CampaignStatus
+    from providers.email.journal import CampaignStatus
 
 SEND = Operation(name="email.send", effect=Effect.ONCE, result=MessageRef, unit="email")
 SEND_BATCH = Operation(
@@ -151,7 +151,8 @@ class Email(Capability[EmailAdapter]):
             SEND,
             lambda adapter: _send_checked(adapter, ready, self._context.clock.time()),
             key=idempotency_key or message.idempotency_key,
-            payload=message,
+            # The same mail is the same request wherever its key is given.
+            payload=message.model_copy(update={"idempotency_key": None}) if message.idempotency_key else message,
             units=len(ready.to) + len(ready.cc) + len(ready.bcc),
             timeout=timeout,
         )
@@ -299,9 +300,9 @@ class Email(Capability[EmailAdapter]):
                 raise answer
 
 
-async def _send_checked(adapter: EmailAdapter, message: EmailMessage, moment: float) -> MessageRef:
+def _send_checked(adapter: EmailAdapter, message: EmailMessage, moment: float) -> Awaitable[MessageRef]:
     check_limits(adapter.facts, message, moment)
-    return await adapter.send(message, secrets.token_hex(16))
+    return adapter.send(message, f"{getrandbits(128):032x}")
 
 
 async def _suppressions(adapter: EmailAdapter, cursor: str) -> tuple[list[Suppression], str]:

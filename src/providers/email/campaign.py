@@ -1,23 +1,15 @@
-"""Campaigns: one text to many, each mail at most once, whatever stops the process.
-
-The journal is in the state store. Before a batch goes out every recipient has an entry PENDING with its owner; after
-it, SENT, FAILED or UNKNOWN. An entry that stays PENDING after its owner died is unknown: nothing sends it again
-unless somebody resolves it.
-"""
+"""Campaigns: one text to many, each mail at most once, whatever stops the process. What was done is in `journal`."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel
-from pydantic_core import from_json, to_json
 
+from providers.core.codec import encode
 from providers.core.errors import (
     ConfigurationError,
     ConflictError,
@@ -30,17 +22,18 @@ from providers.core.errors import (
 )
 from providers.core.models import Ref
 from providers.core.telemetry import logger
-from providers.core.writes import alive, owner, payload_digest
+from providers.core.writes import owner, payload_digest
 from providers.email.address import has_control, normalise
 from providers.email.api import Email, Personal, failure
-from providers.email.models import MessageRef, Recipient, SendOutcome, SendState
+from providers.email.journal import Batch, CampaignStatus, Claim, Entry, EntryState, Journal, UnknownMail, own_key
+from providers.email.models import MessageRef, Recipient, SendOutcome, SendState, SuppressionReason
 from providers.email.template import Names
 
 if TYPE_CHECKING:
-    from pydantic import JsonValue
-
     from providers.core.store import Store
     from providers.email.models import EmailMessage
+
+__all__ = ["CampaignStatus", "UnknownMail", "campaigns", "forget", "run", "status"]
 
 SMALL = 1000
 """Recipients a campaign may have without a durable store."""
@@ -49,66 +42,12 @@ GIVE_UP = 3
 """Batches in a row that may fail for the vendor's fault before the campaign stops."""
 
 LONGEST_PAUSE, PAUSES = 900.0, 20
-"""Seconds, and how often, a campaign waits when the vendor says it is too fast."""
+"""Seconds, and how often, a batch waits when the vendor says it is too fast."""
+
+FINAL = frozenset(SuppressionReason) - {SuppressionReason.BLOCKED}
+"""Reasons that end it for good; a block is a refusal of one day, and vendors try again."""
 
 _runs = itertools.count(1)
-
-
-class Entry(StrEnum):
-    """State of one recipient in the journal."""
-
-    PENDING = "pending"
-    SENT = "sent"
-    SUPPRESSED = "suppressed"
-    INVALID = "invalid"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownMail:
-    """A mail of a campaign that may have been sent."""
-
-    key: str
-    recipient: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CampaignStatus:
-    """How far a campaign is. The counts are of recipients; `earlier` counts how often one was skipped as done."""
-
-    key: str
-    sent: int
-    earlier: int
-    suppressed: int
-    invalid: int
-    failed: int
-    unknown: int
-    pending: int
-    _journal: Journal = field(repr=False, compare=False)
-
-    async def unknowns(self) -> AsyncIterator[UnknownMail]:
-        """The mails that may have been sent."""
-        async for _, entry in self._journal.entries():
-            if self._journal.state(entry) is Entry.UNKNOWN:
-                yield UnknownMail(key=str(entry["k"]), recipient=str(entry["e"]), reason=str(entry.get("w", "")))
-
-    async def resolve(self, key: str, resolution: str) -> None:
-        """Settle one unknown mail: `"sent"`, or `"resend"`, after which the next run sends it (again).
-
-        Raises `NotFoundError` when this key is not unknown, `InvalidRequestError` for another word.
-        """
-        if resolution not in {"sent", "resend"}:
-            msg = f"resolution: {resolution!r} is neither 'sent' nor 'resend'"
-            raise InvalidRequestError(msg, field="resolution")
-        async for name, entry in self._journal.entries():
-            if entry["k"] == key and self._journal.state(entry) is Entry.UNKNOWN:
-                settled = {**entry, "s": Entry.SENT, "w": "resolved by hand"}
-                await self._journal.put([(name, settled if resolution == "sent" else None)])
-                return
-        msg = f"key: no mail with an unknown outcome has the key {key[:80]!r}"
-        raise NotFoundError(msg, field="key")
 
 
 class Head(BaseModel):
@@ -119,54 +58,24 @@ class Head(BaseModel):
     subject: str
 
 
-class Journal:
-    """The entries of one campaign: short keys in the store, one per address."""
+class _Mail(NamedTuple):
+    """A recipient whose mail can be sent: its place in the list, what makes it the only one, what the vendor needs."""
 
-    def __init__(self, store: Store, id_: str, clock_time: float) -> None:
-        self._store = store
-        self._prefix = f"c/{id_}/"
-        self._now = clock_time
+    number: int
+    key: str
+    address: str
+    claim_key: str
+    personal: Personal
 
-    def name(self, address: str) -> str:
-        """The store's key of an address."""
-        return self._prefix + hashlib.blake2b(address.encode(), digest_size=12).hexdigest()
+    @property
+    def own_key(self) -> str:
+        return "" if self.key == self.address else self.key
 
-    def holder(self, key: str) -> str:
-        """The store's key of who has the mail of a key that is not the address itself."""
-        return f"k{self._prefix}{hashlib.blake2b(key.encode(), digest_size=12).hexdigest()}"
+    def entry(self, state: EntryState, *, ref: str = "", reason: str = "") -> Entry:
+        return Entry(self.number, self.address, state, self.own_key, ref, reason)
 
-    def bad(self, index: int) -> str:
-        """The store's key of a recipient without a usable address, by its place in the list."""
-        return f"{self._prefix}!{index}"
-
-    async def entries(self) -> AsyncIterator[tuple[str, dict[str, JsonValue]]]:
-        """All of them."""
-        async for name, value in self._store.scan(self._prefix):
-            yield name, from_json(value)
-
-    async def claim(self, items: list[tuple[str, dict[str, JsonValue]]]) -> list[dict[str, JsonValue] | None]:
-        """Write the intents that have no entry yet; the entries that were there."""
-        found = await self._store.claim([(name, to_json(entry)) for name, entry in items])
-        return [None if value is None else from_json(value) for value in found]
-
-    async def put(self, items: Iterable[tuple[str, Mapping[str, JsonValue] | None]]) -> None:
-        """Write outcomes; None forgets an entry."""
-        await self._store.put([(name, None if entry is None else to_json(entry)) for name, entry in items])
-
-    async def retake(self, name: str, old: Mapping[str, JsonValue], new: Mapping[str, JsonValue]) -> bool:
-        """Turn a failed entry into an intent of ours, unless somebody else did."""
-        return await self._store.swap(name, to_json(old), to_json(new))
-
-    def skipped(self, key: str) -> str:
-        """The counter of recipients that had their mail."""
-        return f"{self._prefix}{key}"
-
-    def state(self, entry: Mapping[str, JsonValue]) -> Entry:
-        """Its state; PENDING with a dead owner is UNKNOWN."""
-        state = Entry(str(entry["s"]))
-        if state is Entry.PENDING and not alive(str(entry["o"]), float(str(entry["t"])), self._now):
-            return Entry.UNKNOWN
-        return state
+    def outcome(self, state: SendState, *, ref: MessageRef | None = None, reason: str = "") -> SendOutcome:
+        return SendOutcome(index=self.number, key=self.key, recipient=self.address, state=state, ref=ref, reason=reason)
 
 
 async def status(email: Email, key: str) -> CampaignStatus:
@@ -176,14 +85,7 @@ async def status(email: Email, key: str) -> CampaignStatus:
     if kept is None:
         msg = f"key: no campaign is called {key[:80]!r}"
         raise NotFoundError(msg, field="key", operation="email.campaign")
-    journal = Journal(context.store, Head.model_validate_json(kept).id, context.clock.time())
-    counts: Counter[str] = Counter()
-    async for _, entry in journal.entries():
-        counts[journal.state(entry).value] += 1
-    earlier = await context.store.add(journal.skipped("earlier"), 0) or 0
-    return CampaignStatus(
-        key=key, earlier=earlier, _journal=journal, **{state.value: counts[state.value] for state in Entry}
-    )
+    return await Journal(context.store, Head.model_validate_json(kept).id, context.clock).status(key)
 
 
 async def campaigns(store: Store) -> AsyncIterator[tuple[str, str]]:
@@ -194,28 +96,13 @@ async def campaigns(store: Store) -> AsyncIterator[tuple[str, str]]:
 
 
 async def forget(email: Email, address: str) -> int:
-    """Blank an address in the journals of all campaigns; in how many it stood. Its mail is still not sent again."""
+    """See `Email.forget`."""
     context = email.context
     count = 0
-    async for name, kept in context.store.scan(_head_key(context.tenant, "")):
-        del name
-        journal = Journal(context.store, Head.model_validate_json(kept).id, context.clock.time())
-        entry = await context.store.get(journal.name(address))
-        if entry is not None:
-            await journal.put([(journal.name(address), {**from_json(entry), "e": "", "k": ""})])
-            count += 1
+    async for _, kept in context.store.scan(_head_key(context.tenant, "")):
+        journal = Journal(context.store, Head.model_validate_json(kept).id, context.clock)
+        count += await journal.forget(address)
     return count
-
-
-@dataclass(slots=True)
-class _Ready:
-    """A recipient whose mail is to go out: its place, its entry, and what the vendor needs."""
-
-    index: int
-    key: str
-    name: str
-    personal: Personal
-    intent: dict[str, JsonValue]
 
 
 async def run(
@@ -226,13 +113,13 @@ async def run(
     context = email.context
     store = context.store
     payload = payload_digest(message.model_dump(mode="json", exclude={"idempotency_key"}))
-    campaign_id = hashlib.blake2b(f"{context.tenant}/{key}".encode(), digest_size=8).hexdigest()
-    head = Head(id=campaign_id, payload=payload, subject=message.subject)
-    (known,) = await store.claim([(_head_key(context.tenant, key), to_json(head))])
+    campaign = hashlib.blake2b(f"{context.tenant}/{key}".encode(), digest_size=6).hexdigest()
+    head = Head(id=campaign, payload=payload, subject=message.subject)
+    (known,) = await store.claim([(_head_key(context.tenant, key), encode(head))])
     if known is not None and Head.model_validate_json(known).payload != payload:
         msg = "idempotency_key: this campaign was begun with another text"
         raise ConflictError(msg, code="key_reused", field="idempotency_key")
-    sender = _Sender(email, message, Journal(store, campaign_id, context.clock.time()), campaign_id)
+    sender = _Sender(email, message, Journal(store, campaign, context.clock), campaign)
     await sender.learn_suppressions()
     count = 0
     async for batch in _batches(recipients, email.batch_size):
@@ -247,45 +134,56 @@ async def run(
 class _Sender:
     """Sends the batches of one run."""
 
-    def __init__(self, email: Email, message: EmailMessage, journal: Journal, campaign_id: str) -> None:
+    def __init__(self, email: Email, message: EmailMessage, journal: Journal, campaign: str) -> None:
         self._email = email
+        self._clock = email.context.clock
         self._message = message
         self._journal = journal
         self._names = Names(message)
-        self._campaign = campaign_id
-        self._owner = f"{owner()}#{next(_runs)}"
+        self._campaign = campaign
+        self._run = f"{owner()}#{next(_runs)}"
+        self._sent = 0
         self._suppressed: frozenset[str] = frozenset()
+        self._last_row: Batch | None = None
         self._failures = 0
 
     async def learn_suppressions(self) -> None:
         """Who unsubscribed is known before anything is sent. A key that may not ask leaves it to the vendor."""
         try:
-            self._suppressed = frozenset([entry.email.lower() async for entry in self._email.suppressions()])
+            self._suppressed = frozenset(
+                [s.email.lower() async for s in self._email.suppressions() if s.reason in FINAL]
+            )
         except ProviderError as error:
             if error.fault is not Fault.ACCOUNT:
                 raise
             logger.warning("the suppressions cannot be read (%s); the vendor drops these mails itself", error)
 
-    async def send(self, batch: list[Recipient], first: int) -> list[SendOutcome]:
+    async def send(self, recipients: list[Recipient], first: int) -> list[SendOutcome]:
         """The outcome of each recipient, in order."""
-        now = self._email.context.clock.time()
+        self._sent += 1
+        batch = Batch(f"{self._run}#{self._sent}", self._clock.time(), {})
         outcomes: dict[int, SendOutcome] = {}
-        bad: list[tuple[str, dict[str, JsonValue]]] = []
-        ready: list[_Ready] = []
-        for index, recipient in enumerate(batch, first):
+        mails: list[_Mail] = []
+        for index, recipient in enumerate(recipients, first):
             try:
-                ready.append(self._prepare(index, recipient, now))
+                mails.append(self._prepare(index, recipient))
             except InvalidRequestError as error:
                 shown = recipient.email.strip()
                 outcomes[index] = failure(index, recipient.key or shown, shown, error)
-                entry = self._entry(index, recipient.key or shown, shown, now, Entry.INVALID, str(error))
-                bad.append((self._journal.bad(index), entry))
-        to_send = await self._claim(ready, outcomes)
-        if to_send or bad:
-            await self._deliver(to_send, outcomes, bad)
+                entry = Entry(index, shown, EntryState.INVALID, recipient.key, "", str(error))
+                batch.entries[index - first] = entry
+        to_send = await self._claim(mails, first, batch, outcomes)
+        if batch.entries:
+            await self._journal.write(batch)
+        if to_send:
+            try:
+                await self._deliver(to_send, first, batch, outcomes)
+            finally:
+                # Whatever happened is written down before anybody hears of it.
+                await self._journal.write(batch)
         return [outcomes[index] for index in sorted(outcomes)]
 
-    def _prepare(self, index: int, recipient: Recipient, now: float) -> _Ready:
+    def _prepare(self, index: int, recipient: Recipient) -> _Mail:
         try:
             address = normalise(recipient.email)
         except ValueError as error:
@@ -294,152 +192,146 @@ class _Sender:
         if recipient.name and has_control(recipient.name):
             msg = "name: line breaks and control characters are not allowed"
             raise InvalidRequestError(msg, field="name")
-        variables = {
-            "email": address,
-            "name": recipient.name,
-            **self._message.variables,
-            **recipient.variables,
-        }
-        key = recipient.key or address
-        name = self._journal.name(address)
-        metadata = dict(recipient.metadata)
-        target = self._email.redirect_to
-        if target is not None:
-            metadata["redirected_from"] = address
+        variables = {"email": address, "name": recipient.name, **self._message.variables, **recipient.variables}
+        redirect = self._email.redirect_to
+        metadata = recipient.metadata
+        if redirect is not None:
+            metadata = {**metadata, "redirected_from": address}
+        claim_key = self._journal.claim_key(address)
         personal = Personal(
-            email=target or address,
+            email=redirect or address,
             name=recipient.name,
-            tracking_id=f"{self._campaign}{name[-24:]}",
+            tracking_id=self._campaign + claim_key.rpartition("/")[2],
             values=self._names.values(variables) if self._names.all else {},
             variables=variables,
             metadata=metadata,
         )
-        return _Ready(index, key, name, personal, self._entry(index, key, address, now, Entry.PENDING))
+        return _Mail(index, recipient.key or address, address, claim_key, personal)
 
-    def _entry(
-        self, index: int, key: str, address: str, now: float, state: Entry, reason: str = ""
-    ) -> dict[str, JsonValue]:
-        return {"s": state, "i": index, "k": key, "e": address, "o": self._owner, "t": now, "w": reason}
-
-    async def _claim(self, ready: list[_Ready], outcomes: dict[int, SendOutcome]) -> list[_Ready]:
-        """Those whose mail is ours to send; the rest gets its outcome here."""
-        keyed = [one for one in ready if one.key != one.intent["e"]]
-        items = [(one.name, one.intent) for one in ready]
-        items += [(self._journal.holder(one.key), {"e": one.intent["e"]}) for one in keyed]
+    async def _claim(
+        self, mails: list[_Mail], first: int, batch: Batch, outcomes: dict[int, SendOutcome]
+    ) -> list[_Mail]:
+        """Those whose mail is ours to send, with their entries; the rest gets its outcome here."""
+        keyed = [mail for mail in mails if mail.own_key]
+        items = [(mail.claim_key, Claim(batch.id, mail.number - first)) for mail in mails]
+        items += [(self._journal.claim_key(own_key(m.key)), Claim(batch.id, m.number - first)) for m in keyed]
         found = await self._journal.claim(items)
-        holders = dict(zip((one.index for one in keyed), found[len(ready) :], strict=True))
-        to_send: list[_Ready] = []
+        keys_held = {mail.number: held for mail, held in zip(keyed, found[len(mails) :], strict=True)}
+        to_send: list[_Mail] = []
         earlier = 0
-        for one, there in zip(ready, found, strict=False):
-            holder = holders.get(one.index)
-            if holder is not None and holder["e"] != one.intent["e"]:
-                if there is None:
-                    await self._journal.put([(one.name, None)])
-                earlier += 1
-                outcomes[one.index] = _outcome(one, SendState.EARLIER, "another address had the mail of this key")
-            elif there is None or await self._retaken(one, there):
-                if str(one.intent["e"]).lower() in self._suppressed:
-                    outcomes[one.index] = _outcome(one, SendState.SUPPRESSED, "on the vendor's suppression list")
-                    await self._journal.put([(one.name, {**one.intent, "s": Entry.SUPPRESSED})])
+        for mail, there in zip(mails, found, strict=False):
+            claim = Claim(batch.id, mail.number - first)
+            held = keys_held.get(mail.number)
+            if there is None and held is not None:
+                await self._journal.release(Entry(mail.number, mail.address, EntryState.GONE))
+                outcomes[mail.number] = mail.outcome(
+                    SendState.EARLIER, reason="another address had the mail of its key"
+                )
+            elif there is None or await self._taken_over(mail, there, claim):
+                batch.entries[claim.place] = mail.entry(EntryState.PENDING)
+                if mail.address.lower() in self._suppressed:
+                    reason = "on the vendor's suppression list"
+                    batch.entries[claim.place] = mail.entry(EntryState.SUPPRESSED, reason=reason)
+                    outcomes[mail.number] = mail.outcome(SendState.SUPPRESSED, reason=reason)
                 else:
-                    to_send.append(one)
+                    to_send.append(mail)
             else:
-                outcomes[one.index] = await self._known(one, there)
-                earlier += outcomes[one.index].state is SendState.EARLIER
+                outcomes[mail.number] = await self._known(mail, there)
+            if mail.number in outcomes:
+                earlier += outcomes[mail.number].state is SendState.EARLIER
         if earlier:
-            await self._email.context.store.add(self._journal.skipped("earlier"), earlier)
+            await self._journal.skipped(earlier)
         return to_send
 
-    async def _retaken(self, one: _Ready, there: dict[str, JsonValue]) -> bool:
-        return there["s"] == Entry.FAILED and await self._journal.retake(one.name, there, one.intent)
+    async def _taken_over(self, mail: _Mail, there: Claim, claim: Claim) -> bool:
+        """Whether the claim of another batch is ours now: its mail failed, or its process died before sending."""
+        if there.batch.startswith(self._run + "#"):
+            return False
+        row = await self._row(there.batch)
+        if row is None:
+            free = not self._journal.alive(there.batch, self._clock.time())
+            return free and await self._journal.retake(mail.claim_key, there, claim)
+        entry = row.entries.get(there.place)
+        if entry is None or entry.state is not EntryState.FAILED:
+            return False
+        if not await self._journal.retake(mail.claim_key, there, claim):
+            return False
+        await self._journal.amend(there.batch, {there.place: entry._replace(state=EntryState.GONE)})
+        return True
 
-    async def _known(self, one: _Ready, there: dict[str, JsonValue]) -> SendOutcome:
-        """The outcome of a recipient who has an entry already."""
-        state = self._journal.state(there)
-        if state is Entry.PENDING:
-            if there["o"] == self._owner:
-                return _outcome(one, SendState.EARLIER, "the address stands earlier in the list")
-            return _outcome(one, SendState.UNKNOWN, "another run is sending this one")
-        if state is Entry.UNKNOWN:
-            reason = str(there.get("w") or "the run that sent it was cut off")
-            if there["s"] == Entry.PENDING:
-                await self._journal.put([(one.name, {**there, "s": Entry.UNKNOWN, "w": reason})])
-            return _outcome(one, SendState.UNKNOWN, reason)
-        if state in {Entry.INVALID, Entry.SUPPRESSED}:
-            return _outcome(one, SendState(state), str(there.get("w") or "on the vendor's suppression list"))
-        ref = there.get("r")
-        return _outcome(one, SendState.EARLIER, "", MessageRef(**dict(Ref.parse(str(ref)))) if ref else None)
+    async def _known(self, mail: _Mail, there: Claim) -> SendOutcome:
+        """The outcome of a recipient whose mail another place stands for."""
+        if there.batch.startswith(self._run + "#"):
+            return mail.outcome(SendState.EARLIER, reason="the address stands earlier in the list")
+        row = await self._row(there.batch)
+        entry = None if row is None else row.entries.get(there.place)
+        if row is None or entry is None:
+            return mail.outcome(SendState.UNKNOWN, reason="another run is sending this one")
+        state = self._journal.state(row, entry)
+        if state is EntryState.SENT:
+            ref = MessageRef(**dict(Ref.parse(entry.ref))) if entry.ref else None
+            return mail.outcome(SendState.EARLIER, ref=ref)
+        if state is EntryState.PENDING:
+            return mail.outcome(SendState.UNKNOWN, reason="another run is sending this one")
+        if state is EntryState.UNKNOWN:
+            return mail.outcome(SendState.UNKNOWN, reason=entry.reason or "the process that sent it ended")
+        return mail.outcome(SendState(state), reason=entry.reason)
 
-    async def _deliver(
-        self,
-        ready: list[_Ready],
-        outcomes: dict[int, SendOutcome],
-        bad: list[tuple[str, dict[str, JsonValue]]],
-    ) -> None:
-        """Send what is left of the batch; a recipient the vendor refuses by name is taken out, the rest goes again."""
-        journalled: list[tuple[str, Mapping[str, JsonValue] | None]] = [*bad]
+    async def _row(self, batch_id: str) -> Batch | None:
+        """A row of another run; the last one is kept, since a resumed list asks for the same row again and again."""
+        if self._last_row is None or self._last_row.id != batch_id:
+            self._last_row = await self._journal.batch(batch_id)
+        return self._last_row
+
+    async def _deliver(self, mails: list[_Mail], first: int, batch: Batch, outcomes: dict[int, SendOutcome]) -> None:
+        """Send them; a recipient whom the vendor refuses by name is taken out, and the rest goes again."""
         pauses = 0
-        while ready:
+        while mails:
             try:
-                results = await self._email.deliver(self._message, [one.personal for one in ready])
+                results = await self._email.deliver(self._message, [mail.personal for mail in mails])
             except ProviderError as error:
-                refused = _refused(error, len(ready))
+                refused = _refused(error, len(mails))
                 if refused is not None:
-                    self._record(ready.pop(refused), error, outcomes, journalled)
+                    self._settle(mails.pop(refused), error, first, batch, outcomes)
                     continue
-                if isinstance(error, RateLimitedError) and pauses < PAUSES:
+                if isinstance(error, RateLimitedError) and not error.may_have_applied and pauses < PAUSES:
                     pauses += 1
-                    await self._email.context.clock.sleep(min(error.retry_after or 60.0, LONGEST_PAUSE))
+                    await self._clock.sleep(min(error.retry_after or 60.0, LONGEST_PAUSE))
                     continue
-                await self._give_up(error, ready, outcomes, journalled)
+                for mail in mails:
+                    self._settle(mail, error, first, batch, outcomes)
+                self._failures += isinstance(error, ProviderUnavailableError | RateLimitedError)
+                if error.fault is Fault.ACCOUNT or self._failures >= GIVE_UP:
+                    raise
             except BaseException:
                 # Cancelled in flight, or a bug: what was on its way may have arrived.
-                note = "cut off while it was being sent"
-                await self._journal.put((one.name, {**one.intent, "s": Entry.UNKNOWN, "w": note}) for one in ready)
+                for mail in mails:
+                    cut_off = mail.entry(EntryState.UNKNOWN, reason="cut off while it was being sent")
+                    batch.entries[mail.number - first] = cut_off
                 raise
             else:
                 self._failures = 0
-                for one, result in zip(ready, results, strict=True):
-                    self._record(one, result, outcomes, journalled)
-            break
-        if journalled:
-            await self._journal.put(journalled)
-
-    async def _give_up(
-        self,
-        error: ProviderError,
-        ready: list[_Ready],
-        outcomes: dict[int, SendOutcome],
-        journalled: list[tuple[str, Mapping[str, JsonValue] | None]],
-    ) -> None:
-        """A batch that failed as a whole. Raises when the next one would fail too."""
-        for one in ready:
-            self._record(one, error, outcomes, journalled)
-        self._failures += isinstance(error, ProviderUnavailableError | RateLimitedError)
-        if error.fault is Fault.ACCOUNT or self._failures >= GIVE_UP:
-            await self._journal.put(journalled)
-            raise error
-
-    def _record(
-        self,
-        one: _Ready,
-        result: MessageRef | ProviderError,
-        outcomes: dict[int, SendOutcome],
-        journalled: list[tuple[str, Mapping[str, JsonValue] | None]],
-    ) -> None:
-        if isinstance(result, MessageRef):
-            outcomes[one.index] = _outcome(one, SendState.SENT, "", result)
-            journalled.append((one.name, {**one.intent, "s": Entry.SENT, "r": str(result)}))
+                for mail, result in zip(mails, results, strict=True):
+                    self._settle(mail, result, first, batch, outcomes)
             return
-        outcome = failure(one.index, one.key, str(one.intent["e"]), result)
-        outcomes[one.index] = outcome
-        journalled.append((one.name, {**one.intent, "s": outcome.state, "w": outcome.reason}))
 
-
-def _outcome(one: _Ready, state: SendState, reason: str, ref: MessageRef | None = None) -> SendOutcome:
-    return SendOutcome(
-        index=one.index, key=one.key, recipient=str(one.intent["e"]), state=state, ref=ref, reason=reason
-    )
+    def _settle(
+        self,
+        mail: _Mail,
+        result: MessageRef | ProviderError,
+        first: int,
+        batch: Batch,
+        outcomes: dict[int, SendOutcome],
+    ) -> None:
+        """One mail's outcome, for the caller and for the journal."""
+        if isinstance(result, MessageRef):
+            outcome = mail.outcome(SendState.SENT, ref=result)
+            entry = mail.entry(EntryState.SENT, ref=str(result))
+        else:
+            outcome = failure(mail.number, mail.key, mail.address, result)
+            entry = mail.entry(EntryState(outcome.state.value), reason=outcome.reason)
+        outcomes[mail.number] = outcome
+        batch.entries[mail.number - first] = entry
 
 
 def _refused(error: ProviderError, count: int) -> int | None:
@@ -467,17 +359,16 @@ def _head_key(tenant: str, key: str) -> str:
 async def _batches(
     recipients: Iterable[Recipient] | AsyncIterable[Recipient], size: int
 ) -> AsyncIterator[list[Recipient]]:
-    batch: list[Recipient] = []
-    if isinstance(recipients, AsyncIterable):
-        async for recipient in recipients:
-            batch.append(recipient)
-            if len(batch) == size:
-                yield batch
-                batch = []
-    else:
+    if not isinstance(recipients, AsyncIterable):
         iterator = iter(recipients)
         while batch := list(itertools.islice(iterator, size)):
             yield batch
         return
+    batch = []
+    async for recipient in recipients:
+        batch.append(recipient)
+        if len(batch) == size:
+            yield batch
+            batch = []
     if batch:
         yield batch

@@ -173,7 +173,7 @@ class DemoEmail:
         """As `_deliver` signs it."""
         webhooks.verify(request, self._clock.time())
         try:
-            return WebhookResult[EmailEvent](events=tuple(EVENTS.validate_json(request.body)))
+            return WebhookResult[EmailEvent](events=tuple(TypeAdapter(list[EmailEvent]).validate_json(request.body)))
         except ValueError as error:
             msg = "the webhook is not a list of demo events"
             raise BadResponseError(msg, vendor="demo") from error
@@ -261,7 +261,6 @@ class DemoEmail:
 
 
 PLACEHOLDER = MessageRef(vendor="demo", id="pending")
-EVENTS = TypeAdapter(list[EmailEvent])
 
 
 def _fate(word: str) -> tuple[tuple[EmailEventType, str, bool | None], ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from providers.core.errors import ProviderError
 from providers.core.models import Model, Raw, Ref, RequestModel
@@ -30,6 +30,10 @@ RESERVED_HEADERS = frozenset(
         "return-path",
     ]
 )
+
+
+Person = Annotated[str, AfterValidator(normalise_named)]
+"""An address with or without a name; each is checked alone, so that an error says which: `to.3`."""
 
 
 class Attachment(RequestModel):
@@ -64,9 +68,9 @@ class EmailMessage(RequestModel):
     last into that vendor's own request, e.g. `{"sendgrid": {"asm": {"group_id": 7}}}`.
     """
 
-    to: tuple[str, ...] = ()
-    cc: tuple[str, ...] = ()
-    bcc: tuple[str, ...] = ()
+    to: tuple[Person, ...] = ()
+    cc: tuple[Person, ...] = ()
+    bcc: tuple[Person, ...] = ()
     subject: str = ""
     html: str | None = None
     text: str | None = None
@@ -82,16 +86,6 @@ class EmailMessage(RequestModel):
     send_at: AwareDatetime | None = None
     idempotency_key: Annotated[str | None, Field(min_length=1, max_length=255)] = None
     vendor_options: Mapping[str, Mapping[str, JsonValue]] = Field(default_factory=dict)
-
-    @field_validator("to", "cc", "bcc", mode="before")
-    @classmethod
-    def _list(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
-
-    @field_validator("to", "cc", "bcc")
-    @classmethod
-    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(normalise_named(address) for address in value)
 
     @field_validator("sender", "reply_to")
     @classmethod

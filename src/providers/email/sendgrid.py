@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote
 
 from pydantic import AwareDatetime, BaseModel, JsonValue, SecretStr, TypeAdapter
-from pydantic_core import to_json
 
 from providers.core.clock import utc
 from providers.core.errors import (
@@ -23,6 +22,7 @@ from providers.core.errors import (
     QuotaExceededError,
     WebhookVerificationError,
 )
+from providers.core.json import to_json
 from providers.core.models import (
     CheckResult,
     CheckState,
@@ -161,7 +161,7 @@ class SendGridEmail:
             personal["cc"] = [_person(cc) for cc in message.cc]
         if message.bcc:
             personal["bcc"] = [_person(bcc) for bcc in message.bcc]
-        personal["custom_args"] = _custom_args(message.metadata, tracking_id)
+        personal["custom_args"] = {**_custom_args(message.metadata, tracking_id)}
         body = self._body(message, [personal])
         if message.template is not None:
             personal["dynamic_template_data"] = dict(message.variables)
@@ -444,7 +444,7 @@ def _person(text: str) -> Json:
     return {"email": email, "name": name} if name else {"email": email}
 
 
-def _custom_args(metadata: Mapping[str, str], tracking_id: str) -> Json:
+def _custom_args(metadata: Mapping[str, str], tracking_id: str) -> dict[str, str]:
     if not metadata:
         return {TRACKING_ID: tracking_id}
     for name in metadata:
@@ -466,20 +466,21 @@ def _personalization(message: EmailMessage, names: Names, index: int, personal: 
         to["name"] = personal.name
     metadata = {**message.metadata, **personal.metadata} if personal.metadata else message.metadata
     custom_args = _custom_args(metadata, personal.tracking_id)
-    _fits("custom_args", custom_args, index)
-    entry: Json = {"to": [to], "custom_args": custom_args}
+    if metadata:
+        _fits("custom_args", custom_args, index)
+    entry: Json = {"to": [to], "custom_args": {**custom_args}}
     if message.template is not None:
         entry["dynamic_template_data"] = {**personal.variables}
     elif names.all:
         values = personal.values
-        tags: Json = {"{{" + name + "}}": values[name] for name in names.text}
+        tags = {"{{" + name + "}}": values[name] for name in names.text}
         for name in names.subject:
             tags["{{" + name + "}}"] = values[name]
         for name in names.html:
             tags["{{" + name + "|html}}"] = escape_html(values[name])
         if tags:
             _fits("substitutions", tags, index)
-            entry["substitutions"] = tags
+            entry["substitutions"] = {**tags}
     if names.url and message.unsubscribe_url:
         entry["headers"] = {**_unsubscribe(fill(message.unsubscribe_url, personal.values, escape_url))}
     return entry
@@ -490,10 +491,12 @@ def _tagged(text: str, suffix: str) -> str:
     return TOKEN.sub(lambda match: "{{" + match[1] + suffix + "}}", text)
 
 
-def _fits(part: str, values: Json, index: int) -> None:
-    size = sum(len(key) + len(value) for key, value in values.items() if isinstance(value, str))
-    # A character is at most four bytes: only long ones are counted exactly.
-    if size * 4 > PERSONAL_BYTES and len(to_json(values)) > PERSONAL_BYTES:
+def _fits(part: str, values: Mapping[str, str], index: int) -> None:
+    # A character is at most four bytes, and names are short: only long ones are counted exactly.
+    if (
+        len("".join(values.values())) + 100 * len(values) > PERSONAL_BYTES // 4
+        and len(to_json(values)) > PERSONAL_BYTES
+    ):
         msg = f"variables: {part} of one recipient are more than {PERSONAL_BYTES:,} bytes"
         raise InvalidRequestError(msg, field=f"recipients.{index}.variables", vendor="sendgrid")
 

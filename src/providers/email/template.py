@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from providers.email.models import EmailMessage
 
+SPECIAL = re.compile("[&<>\"']")
 TOKEN = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 
 
@@ -27,7 +28,7 @@ def tokens(text: str | None) -> tuple[str, ...]:
 
 def escape_html(text: str) -> str:
     """As the content of an element or of a quoted attribute."""
-    return html.escape(text, quote=True)
+    return html.escape(text, quote=True) if SPECIAL.search(text) else text
 
 
 def escape_url(text: str) -> str:
@@ -77,6 +78,9 @@ class Names:
 
 def filled(message: EmailMessage) -> EmailMessage:
     """The message with its own variables filled in; itself when it has no tokens."""
+    parts = (message.html, message.text, message.subject, message.unsubscribe_url)
+    if not any(part and "{{" in part for part in parts):
+        return message
     names = Names(message)
     if not names.all:
         return message

@@ -77,7 +77,7 @@ class SendGridServer(LocalServer):
         rate_window: int = 60,
         outcomes: Mapping[str, str] | None = None,
         strict: bool = True,
-        drop_blocked: bool = True,
+        drop_blocked: bool = False,
         gzip_enabled: bool = False,
         new_id: Callable[[], str] = lambda: secrets.token_urlsafe(16),
     ) -> None:

@@ -1,0 +1,1 @@
+"""The command `providers`: one module per command, plain functions."""

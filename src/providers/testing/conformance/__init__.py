@@ -1,0 +1,33 @@
+"""One test class per capability that every adapter passes unchanged: demo, live, and those of other packages.
+
+Subclass it in a test module and say, in one fixture, how the adapter is opened:
+
+    class TestPostmark(EmailConformance):
+        @pytest.fixture
+        def harness(self):
+            with PostmarkServer() as server:
+                yield EmailHarness(open=lambda **parts: Providers(settings(server), **parts))
+
+What the adapter's facts declare as unsupported is asserted to raise `UnsupportedOperationError`. A promise that the
+harness gives no means to test shows as a skip that says what is missing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from providers.testing.conformance.email import EmailConformance as EmailConformance
+    from providers.testing.conformance.email import EmailHarness as EmailHarness
+    from providers.testing.conformance.email import SentMail as SentMail
+
+__all__ = ["EmailConformance", "EmailHarness", "SentMail"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    from providers.testing.conformance import email
+
+    return getattr(email, name)

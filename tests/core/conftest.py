@@ -1,0 +1,168 @@
+"""What the tests of the core share: a clock by hand, scripted vendors, processes that stop where they are told."""
+
+import subprocess
+import sys
+from collections import deque
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from providers import Providers, Settings, catalog
+from providers.core.models import CheckResult, CheckState
+from providers.core.operation import Variable, VendorFacts
+from providers.core.store import MemoryStore
+from providers.email import EmailMessage, MessageRef
+from providers.testing.clock import ManualClock
+
+HERE = Path(__file__).parent
+class Entry:
+    """An installed entry point, as `importlib.metadata` would give it."""
+
+    def __init__(self, kind: object) -> None:
+        self._kind = kind
+
+    def load(self) -> object:
+        return self._kind
+
+
+class ScriptedVendor:
+    """An e-mail vendor whose next answers are in `script`: an error to raise, or what to await first."""
+
+    facts: VendorFacts
+    script: deque
+    calls: list
+    made: list
+
+    def __init__(self, account) -> None:
+        self.account = account
+        self.made.append(self)
+
+    def translate(self, error):
+        return None
+
+    async def play(self, what: object) -> None:
+        self.calls.append(what)
+        if self.script:
+            step = self.script.popleft()
+            if isinstance(step, BaseException):
+                raise step
+            if step is not None:
+                await step()
+
+    async def send(self, message, tracking_id):
+        await self.play(message)
+        return MessageRef(vendor=self.facts.vendor, id=f"m{len(self.calls)}")
+
+    async def send_batch(self, message, recipients):
+        await self.play(message)
+        return [MessageRef(vendor=self.facts.vendor, id=f"b{index}") for index, _ in enumerate(recipients)]
+
+    async def suppressions(self, cursor):
+        await self.play(cursor)
+        return [], ""
+
+    async def suppress(self, email):
+        await self.play(email)
+
+    async def check(self):
+        await self.play("check")
+        return CheckResult(vendor=self.facts.vendor, state=CheckState.OK)
+
+    async def aclose(self):
+        return None
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def vendor(monkeypatch):
+    """Install a scripted e-mail vendor by name; what it is given beside the name are facts."""
+    installed = {}
+    monkeypatch.setattr(catalog, "_plugins", lambda: installed)
+
+    def install(name: str, **facts):
+        key = name.upper() + "_KEY"
+        given = {
+            "title": name.title(),
+            "adapter": "",
+            "variables": (Variable(name=key, purpose="API key", where=f"{name}.example.com", secret=True),),
+            "prices": {"email": Decimal("0.5")},
+            "limits": {"recipients": 10, "batch": 10, "message_bytes": 1000, "tags": 3, "schedule_seconds": 100},
+        } | facts
+        class_name = name.title() + "Email"
+        entry = VendorFacts(vendor=name, capability="email", **given)
+        kind = type(class_name, (ScriptedVendor,), {"facts": entry, "script": deque(), "calls": [], "made": []})
+        installed[f"email.{name}"] = Entry(kind)
+        monkeypatch.setenv(key, f"{name}-key-value")
+        return kind
+
+    return install
+
+
+@pytest.fixture
+def live(clock):
+    """Open `Providers` on scripted vendors, in order, with time by hand and nothing from this machine."""
+
+    def opened(vendors="alpha", *, store=None, hooks=(), environ=None, **settings):
+        names = [name.strip() for name in vendors.split(",")]
+        keys = {name.upper() + "_KEY": f"{name}-key-value" for name in names}
+        settings = Settings(
+            mode="live", vendors={"email": vendors}, environ=keys | (environ or {}), env_file=None, **settings
+        )
+        return Providers(settings, clock=clock, store=store or MemoryStore(clock), hooks=hooks)
+
+    return opened
+
+
+@pytest.fixture
+def mail():
+    def made(*to, **fields):
+        return EmailMessage(**{"to": to or ("ann@example.com",), "subject": "Hi", "text": "Hello"} | fields)
+
+    return made
+
+
+class Worker:
+    """`worker.py` in its own process; talks in lines."""
+
+    def __init__(self, *args: object) -> None:
+        command = [sys.executable, str(HERE / "worker.py"), *map(str, args)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def say(self, line: str = "go") -> None:
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def hear(self) -> str:
+        return self.process.stdout.readline().strip()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> str:
+        out, _ = self.process.communicate(timeout=60)
+        assert self.process.returncode == 0
+        return out.strip()
+
+
+@pytest.fixture
+def worker():
+    started = []
+
+    def start(*args):
+        started.append(Worker(*args))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.kill()
+        with suppress(BrokenPipeError):
+            one.process.stdin.close()
+        one.process.stdout.close()

@@ -1,0 +1,269 @@
+"""The rule of repetition: who may be asked again, and who instead (architecture 2.7)."""
+
+import asyncio
+
+import pytest
+
+from providers import errors
+from providers.core.operation import Effect, Operation
+from providers.core.retry import LONGEST_WAIT, may_fail_over, may_repeat
+from providers.errors import (
+    AuthenticationError,
+    ConflictError,
+    Fault,
+    InvalidRequestError,
+    NotFoundError,
+    Outcome,
+    PermissionDeniedError,
+    ProviderError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+    QuotaExceededError,
+    RateLimitedError,
+    RejectedError,
+)
+
+READ, IDEMPOTENT, ONCE = (Operation(name="x.y", effect=effect) for effect in Effect)
+CLASSES = [getattr(errors, name) for name in errors.__all__ if name not in {"Fault", "Outcome"}]
+REPEATABLE = {"RateLimitedError", "ProviderUnavailableError", "ProviderTimeoutError", "BadResponseError"}
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("deduplicated", [False, True])
+@pytest.mark.parametrize("unknown", [False, True])
+@pytest.mark.parametrize("operation", [READ, IDEMPOTENT, ONCE], ids=lambda operation: operation.effect.value)
+def test_the_same_vendor_is_asked_again_only_by_the_rule(kind, operation, unknown, deduplicated):
+    allowed = kind.__name__ in REPEATABLE and (operation is not ONCE or not unknown or deduplicated)
+
+    assert may_repeat(operation, kind("x"), unknown=unknown, deduplicated=deduplicated) is allowed
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("unknown", [False, True])
+@pytest.mark.parametrize("operation", [READ, IDEMPOTENT, ONCE], ids=lambda operation: operation.effect.value)
+def test_another_vendor_is_asked_only_by_the_rule(kind, operation, unknown):
+    allowed = kind.fault is not Fault.REQUEST and not (operation is ONCE and unknown)
+
+    assert may_fail_over(operation, kind("x"), unknown=unknown) is allowed
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        (InvalidRequestError, Fault.REQUEST),
+        (NotFoundError, Fault.REQUEST),
+        (ConflictError, Fault.REQUEST),
+        (RejectedError, Fault.REQUEST),
+        (AuthenticationError, Fault.ACCOUNT),
+        (PermissionDeniedError, Fault.ACCOUNT),
+        (QuotaExceededError, Fault.ACCOUNT),
+        (ProviderUnavailableError, Fault.VENDOR),
+        (ProviderTimeoutError, Fault.VENDOR),
+        (RateLimitedError, Fault.VENDOR),
+    ],
+)
+def test_whose_fault_an_error_is(kind, fault):
+    assert kind.fault is fault
+
+
+def refused(**fields):
+    return ProviderUnavailableError("down", outcome=Outcome.NOT_APPLIED, **fields)
+
+
+def lost():
+    return ProviderTimeoutError("no answer")
+
+
+def run(live, mail, vendors="alpha", *, key=None, **options):
+    """One send; the reference as text, or the error."""
+
+    async def scenario():
+        async with live(vendors) as p:
+            try:
+                return str(await p.email.send(mail(), idempotency_key=key, **options))
+            except ProviderError as error:
+                return error
+
+    return asyncio.run(scenario())
+
+
+def test_a_write_that_was_not_applied_is_repeated(vendor, live, mail, clock):
+    alpha = vendor("alpha")
+    alpha.script.extend([refused(), refused(), None])
+
+    assert run(live, mail) == "alpha:m3"
+    assert len(clock.slept) == 2
+    assert all(0 <= seconds <= LONGEST_WAIT for seconds in clock.slept)
+
+
+def test_a_vendor_is_tried_three_times_and_then_the_next(vendor, live, mail):
+    alpha, beta = vendor("alpha"), vendor("beta")
+    alpha.script.extend([refused()] * 9)
+
+    assert run(live, mail, "alpha,beta") == "beta:m1"
+    assert (len(alpha.calls), len(beta.calls)) == (3, 1)
+
+
+def test_a_write_whose_outcome_is_unknown_is_neither_repeated_nor_sent_through_another(vendor, live, mail):
+    alpha, beta = vendor("alpha"), vendor("beta")
+    alpha.script.append(lost())
+
+    error = run(live, mail, "alpha,beta", key="k")
+
+    assert error.may_have_applied
+    assert not error.retryable
+    assert (error.vendor, error.operation) == ("alpha", "email.send")
+    assert (len(alpha.calls), len(beta.calls)) == (1, 0)
+
+
+def test_with_a_key_a_vendor_that_deduplicates_is_asked_again(vendor, live, mail):
+    alpha = vendor("alpha", deduplicates=frozenset({"email.send"}))
+    alpha.script.append(lost())
+
+    assert run(live, mail, key="k") == "alpha:m2"
+
+
+def test_without_a_key_a_vendor_that_deduplicates_is_not_asked_again(vendor, live, mail):
+    alpha = vendor("alpha", deduplicates=frozenset({"email.send"}))
+    alpha.script.append(lost())
+
+    assert run(live, mail).may_have_applied
+    assert len(alpha.calls) == 1
+
+
+@pytest.mark.parametrize("later", [RateLimitedError("slow down"), refused(), InvalidRequestError("no")])
+def test_unknown_then_refused_is_still_unknown_and_goes_to_no_other_vendor(vendor, live, mail, later):
+    alpha = vendor("alpha", deduplicates=frozenset({"email.send"}))
+    beta = vendor("beta", deduplicates=frozenset({"email.send"}))
+    alpha.script.extend([lost(), later, later, later])
+
+    error = run(live, mail, "alpha,beta", key="k")
+
+    assert error.may_have_applied
+    assert beta.calls == []
+
+
+def test_the_requests_fault_stops_at_once(vendor, live, mail):
+    alpha, beta = vendor("alpha"), vendor("beta")
+    alpha.script.append(RejectedError("spam"))
+
+    assert isinstance(run(live, mail, "alpha,beta"), RejectedError)
+    assert (len(alpha.calls), len(beta.calls)) == (1, 0)
+
+
+@pytest.mark.parametrize("kind", [AuthenticationError, PermissionDeniedError, QuotaExceededError])
+def test_the_accounts_fault_goes_to_the_next_vendor_and_is_logged_as_an_error(vendor, live, mail, kind, caplog):
+    alpha, _ = vendor("alpha"), vendor("beta")
+    alpha.script.append(kind("no"))
+
+    assert run(live, mail, "alpha,beta") == "beta:m1"
+    assert len(alpha.calls) == 1
+    assert [record.levelname for record in caplog.records if "asking the next vendor" in record.message] == ["ERROR"]
+
+
+def test_a_wait_that_the_vendor_asks_for_is_kept_to_the_second(vendor, live, mail, clock):
+    alpha = vendor("alpha")
+    alpha.script.append(RateLimitedError("slow down", retry_after=7))
+
+    assert run(live, mail) == "alpha:m2"
+    assert clock.slept == [7]
+
+
+def test_a_wait_beyond_the_deadline_is_not_begun(vendor, live, mail, clock):
+    alpha = vendor("alpha")
+    alpha.script.append(RateLimitedError("slow down", retry_after=31))
+
+    error = run(live, mail, timeout=30)
+
+    assert error.retry_after == 31
+    assert error.retryable
+    assert clock.slept == []
+
+
+def test_all_attempts_together_stay_within_the_deadline(vendor, live, mail, clock):
+    alpha = vendor("alpha")
+
+    async def slow():
+        await clock.sleep(4)
+        raise refused()
+
+    alpha.script.extend([slow] * 9)
+
+    begun = clock.monotonic()
+    assert isinstance(run(live, mail, timeout=10), ProviderError)
+    assert clock.monotonic() - begun <= 10
+
+
+def test_an_attempt_has_its_own_time_and_the_call_goes_on_after_it(vendor, live, mail, clock):
+    alpha = vendor("alpha")
+    clock.auto = False
+    alpha.script.append(asyncio.Event().wait)
+
+    async def scenario():
+        async with live() as p:
+            sending = asyncio.create_task(p.email.suppress("a@example.com", timeout=25))
+            while not alpha.calls:
+                await asyncio.sleep(0)
+            clock.auto = True
+            clock.advance(10)
+            await sending
+
+    asyncio.run(scenario())
+    assert len(alpha.calls) == 2
+
+
+def test_no_answer_in_time_is_unknown_for_a_write_and_says_how_long(vendor, live, mail, clock):
+    alpha = vendor("alpha")
+    clock.auto = False
+    alpha.script.append(asyncio.Event().wait)
+
+    async def scenario():
+        async with live() as p:
+            sending = asyncio.create_task(p.email.send(mail(), timeout=3))
+            while not alpha.calls:
+                await asyncio.sleep(0)
+            clock.advance(3)
+            with pytest.raises(ProviderTimeoutError, match="no answer within 3 seconds") as caught:
+                await sending
+            return caught.value
+
+    error = asyncio.run(scenario())
+    assert error.may_have_applied
+    assert error.code == "timeout"
+
+
+def test_writes_that_may_be_repeated_freely_are(vendor, live):
+    alpha = vendor("alpha")
+    alpha.script.extend([lost(), lost(), None])
+
+    async def scenario():
+        async with live() as p:
+            await p.email.suppress("a@example.com")
+
+    asyncio.run(scenario())
+    assert len(alpha.calls) == 3
+
+
+def test_an_exception_that_is_not_the_vendors_passes_as_it_is(vendor, live, mail):
+    alpha = vendor("alpha")
+    alpha.script.append(KeyError("a bug"))
+
+    async def scenario():
+        async with live() as p:
+            await p.email.send(mail())
+
+    with pytest.raises(KeyError, match="a bug"):
+        asyncio.run(scenario())
+    assert len(alpha.calls) == 1
+
+
+def test_the_error_names_the_tenant(vendor, live, mail):
+    vendor("alpha").script.append(RejectedError("spam"))
+
+    async def scenario():
+        async with live() as p:
+            with pytest.raises(RejectedError) as caught:
+                await p.scoped("m-1").email.send(mail())
+            return caught.value
+
+    assert asyncio.run(scenario()).tenant == "m-1"

@@ -1,0 +1,394 @@
+"""The promises of `Store`, on every store there is."""
+
+import asyncio
+import sqlite3
+import stat
+from contextlib import closing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers.core.errors import ConfigurationError, Outcome, ProviderUnavailableError
+from providers.core.sqlite import SqliteStore
+from providers.core.store import SCAN_PAGE, MemoryStore, metered, open_store
+
+PROCESSES = 8
+
+
+class StoreConformance:
+    """What every store promises. Subclasses give `store`."""
+
+    @pytest.fixture
+    def run(self, store):
+        def run(coroutine):
+            async def closing():
+                try:
+                    return await coroutine
+                finally:
+                    await store.aclose()
+
+            return asyncio.run(closing())
+
+        return run
+
+    def test_get_of_an_absent_key_is_none(self, store, run):
+        assert run(store.get("nothing")) is None
+
+    def test_put_writes_all_and_none_deletes(self, store, run):
+        async def scenario():
+            await store.put([("a", b"1"), ("b", b"2")])
+            await store.put([("a", None), ("b", b"3"), ("absent", None)])
+            return await store.get("a"), await store.get("b")
+
+        assert run(scenario()) == (None, b"3")
+
+    def test_an_empty_value_is_a_value(self, store, run):
+        async def scenario():
+            await store.put([("a", b"")])
+            return await store.get("a"), await store.claim([("a", b"mine")])
+
+        assert run(scenario()) == (b"", [b""])
+
+    def test_values_and_keys_are_kept_to_the_byte(self, store, run):
+        value = bytes(range(256))
+
+        async def scenario():
+            await store.put([("clé/ключ/\u0001%_'\"", value)])
+            return await store.get("clé/ключ/\u0001%_'\"")
+
+        assert run(scenario()) == value
+
+    def test_claim_writes_what_is_absent_and_shows_what_is_there(self, store, run):
+        async def scenario():
+            await store.put([("b", b"theirs")])
+            first = await store.claim([("a", b"mine"), ("b", b"mine"), ("a", b"again")])
+            return first, await store.get("a"), await store.get("b")
+
+        assert run(scenario()) == ([None, b"theirs", b"mine"], b"mine", b"theirs")
+
+    def test_claims_of_more_keys_than_one_statement_takes_are_whole(self, store, run):
+        items = [(f"key{number}", b"x") for number in range(1700)]
+
+        async def scenario():
+            return await store.claim(items), await store.claim(items)
+
+        first, second = run(scenario())
+        assert first == [None] * 1700
+        assert second == [b"x"] * 1700
+
+    def test_of_many_claims_at_once_one_wins(self, store, run):
+        async def scenario():
+            return await asyncio.gather(*(store.claim([("k", str(n).encode())]) for n in range(50)))
+
+        answers = run(scenario())
+        assert [answer for answer in answers if answer == [None]] == [[None]]
+        assert len({answer[0] for answer in answers} - {None}) == 1
+
+    def test_swap_needs_the_value_that_was_there(self, store, run):
+        async def scenario():
+            return [
+                await store.swap("a", b"no", b"1"),
+                await store.swap("a", None, b"1"),
+                await store.swap("a", None, b"2"),
+                await store.swap("a", b"1", b"2"),
+                await store.swap("a", b"1", None),
+                await store.swap("a", b"2", None),
+                await store.get("a"),
+            ]
+
+        assert run(scenario()) == [False, True, False, True, False, True, None]
+
+    def test_values_end_with_their_time_to_live(self, store, run, clock):
+        async def scenario():
+            await store.put([("a", b"1")], ttl=10)
+            await store.claim([("b", b"1")], ttl=20)
+            await store.swap("c", None, b"1", ttl=30)
+            await store.put([("d", b"1")])
+            seen = []
+            for _ in range(4):
+                seen.append([key async for key, _ in store.scan("")])
+                clock.advance(10)
+            return seen
+
+        assert run(scenario()) == [["a", "b", "c", "d"], ["b", "c", "d"], ["c", "d"], ["d"]]
+
+    def test_an_expired_value_is_absent_for_claim_and_swap(self, store, run, clock):
+        async def scenario():
+            await store.put([("a", b"old"), ("b", b"old")], ttl=10)
+            clock.advance(10)
+            return await store.claim([("a", b"new")]), await store.swap("b", None, b"new"), await store.get("a")
+
+        assert run(scenario()) == ([None], True, b"new")
+
+    def test_writing_again_without_a_time_to_live_keeps_for_ever(self, store, run, clock):
+        async def scenario():
+            await store.put([("a", b"1")], ttl=10)
+            await store.put([("a", b"2")])
+            clock.advance(1e9)
+            return await store.get("a")
+
+        assert run(scenario()) == b"2"
+
+    def test_a_counter_never_passes_its_ceiling(self, store, run):
+        async def scenario():
+            return [
+                await store.add("n", 3, ceiling=5),
+                await store.add("n", 3, ceiling=5),
+                await store.add("n", 2, ceiling=5),
+                await store.add("n", 1, ceiling=5),
+                await store.add("n", -4, ceiling=5),
+                await store.add("n", 0),
+            ]
+
+        assert run(scenario()) == [3, None, 5, None, 1, 1]
+
+    def test_a_counter_may_always_be_lowered(self, store, run):
+        async def scenario():
+            await store.add("n", 9)
+            return await store.add("n", -2, ceiling=5)
+
+        assert run(scenario()) == 7
+
+    def test_a_counter_ends_by_the_clock_of_its_first_use(self, store, run, clock):
+        async def scenario():
+            await store.add("n", 1, ttl=10)
+            clock.advance(6)
+            kept = await store.add("n", 1, ttl=10)
+            clock.advance(6)
+            return kept, await store.add("n", 1, ttl=10)
+
+        assert run(scenario()) == (2, 1)
+
+    def test_counters_and_meters_are_not_values(self, store, run):
+        async def scenario():
+            await store.add("n", 1)
+            await store.take("m", rate=1, burst=1)
+            return await store.get("n"), await store.get("m"), [key async for key, _ in store.scan("")]
+
+        assert run(scenario()) == (None, None, [])
+
+    def test_a_meter_gives_its_burst_at_once_and_then_its_rate(self, store, run, clock):
+        async def scenario():
+            waits = [await store.take("m", rate=2, burst=3) for _ in range(5)]
+            clock.advance(100)
+            return [*waits, await store.take("m", rate=2, burst=3)]
+
+        assert run(scenario()) == pytest.approx([0, 0, 0, 0.5, 1.0, 0], abs=1e-5)
+
+    def test_scan_is_in_order_across_its_pages(self, store, run):
+        names = [f"p/{number:05}" for number in range(SCAN_PAGE * 2 + 7)]
+
+        async def scenario():
+            await store.put([("o", b""), ("p", b""), ("p0", b""), *((name, name.encode()) for name in reversed(names))])
+            return [item async for item in store.scan("p/")]
+
+        assert run(scenario()) == [(name, name.encode()) for name in names]
+
+    @pytest.mark.parametrize("count", [SCAN_PAGE - 1, SCAN_PAGE, SCAN_PAGE + 1])
+    def test_scan_ends_at_the_edge_of_a_page(self, store, run, count):
+        async def scenario():
+            await store.put([(f"p/{number:05}", b"") for number in range(count)])
+            return len([key async for key, _ in store.scan("p/")])
+
+        assert run(scenario()) == count
+
+    def test_scan_survives_writes_between_its_steps(self, store, run):
+        async def scenario():
+            await store.put([(f"p/{number:05}", b"") for number in range(SCAN_PAGE + 100)])
+            seen = []
+            async for key, _ in store.scan("p/"):
+                seen.append(key)
+                await store.put([(key, None), ("p/zzz", b"late")])
+            return seen
+
+        seen = run(scenario())
+        assert len(seen) == len(set(seen)) == SCAN_PAGE + 101
+
+    def test_prefixes_are_literal(self, store, run):
+        async def scenario():
+            await store.put([("a%b/1", b""), ("a_b/1", b""), ("axb/1", b"")])
+            return [key async for key, _ in store.scan("a_")], [key async for key, _ in store.scan("a%")]
+
+        assert run(scenario()) == (["a_b/1"], ["a%b/1"])
+
+    def test_serves_one_event_loop_after_the_other(self, store):
+        asyncio.run(store.put([("a", b"1")]))
+        assert asyncio.run(store.get("a")) == b"1"
+        asyncio.run(store.aclose())
+
+    def test_closing_twice_and_using_it_again_is_harmless(self, store):
+        async def scenario():
+            await store.put([("a", b"1")])
+            await store.aclose()
+            await store.aclose()
+            return await store.get("a")
+
+        assert asyncio.run(scenario()) == b"1"
+        asyncio.run(store.aclose())
+
+
+class TestMemoryStore(StoreConformance):
+    @pytest.fixture
+    def store(self, clock):
+        return MemoryStore(clock)
+
+    def test_says_that_it_is_not_durable(self, store):
+        assert not store.durable
+
+
+class TestSqliteStore(StoreConformance):
+    @pytest.fixture
+    def store(self, clock, tmp_path):
+        return SqliteStore(str(tmp_path / "new" / "state.db"), clock)
+
+    def test_says_that_it_is_durable_and_is(self, store, run, clock, tmp_path):
+        run(store.put([("a", b"1")]))
+        again = SqliteStore(str(tmp_path / "new" / "state.db"), clock)
+
+        async def read():
+            try:
+                return await again.get("a")
+            finally:
+                await again.aclose()
+
+        assert store.durable
+        assert asyncio.run(read()) == b"1"
+
+    def test_no_other_user_may_read_any_of_its_files(self, store, run, tmp_path):
+        async def scenario():
+            await store.put([("a", b"1")])
+            return {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new").iterdir()}
+
+        assert run(scenario()) == {"state.db": 0o600, "state.db-wal": 0o600, "state.db-shm": 0o600}
+
+    def test_a_file_that_cannot_be_opened_is_a_configuration_error(self, clock, tmp_path):
+        store = SqliteStore(str(tmp_path), clock)
+        with pytest.raises(ConfigurationError, match="PROVIDER_STATE_URL") as caught:
+            asyncio.run(store.get("a"))
+        asyncio.run(store.aclose())
+        assert caught.value.field == "PROVIDER_STATE_URL"
+
+    def test_a_file_that_is_no_database_is_a_configuration_error(self, clock, tmp_path):
+        (tmp_path / "state.db").write_text("not a database, but long enough to look like one" * 40)
+        store = SqliteStore(str(tmp_path / "state.db"), clock)
+        with pytest.raises(ConfigurationError, match=r"state\.db"):
+            asyncio.run(store.get("a"))
+        asyncio.run(store.aclose())
+
+    def test_a_failing_file_is_an_error_of_ours_that_says_nothing_was_written(self, store, run, tmp_path):
+        async def scenario():
+            await store.get("a")
+            with closing(sqlite3.connect(tmp_path / "new" / "state.db")) as other:
+                other.execute("DROP TABLE entries")
+            return await store.get("a")
+
+        with pytest.raises(ProviderUnavailableError, match=r"state store state\.db failed") as caught:
+            run(scenario())
+        assert caught.value.code == "store"
+        assert caught.value.outcome is Outcome.NOT_APPLIED
+
+    def test_a_cancelled_write_is_over_before_the_cancellation_is(self, store, run):
+        async def scenario():
+            await store.get("a")
+            task = asyncio.create_task(store.put([("a", b"1")]))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            return await store.get("a")
+
+        assert run(scenario()) == b"1"
+
+
+def together(workers):
+    """Let processes that are ready begin at the same moment; what each said at its end."""
+    for worker in workers:
+        assert worker.hear() == "ready"
+    for worker in workers:
+        worker.say()
+    return [worker.end() for worker in workers]
+
+
+def test_eight_processes_never_pass_a_ceiling(worker, tmp_path):
+    counts = together([worker("add", tmp_path / "state.db", 60) for _ in range(PROCESSES)])
+
+    assert sum(map(int, counts)) == 60
+
+
+def test_of_eight_processes_exactly_one_wins_each_claim(worker, tmp_path):
+    answers = together([worker("claim", tmp_path / "state.db", 200) for _ in range(PROCESSES)])
+
+    whole, single = zip(*(map(int, answer.split()) for answer in answers), strict=True)
+    assert sorted(whole) == [0] * (PROCESSES - 1) + [200]
+    assert sum(single) == 20
+
+
+def test_a_killed_process_leaves_whole_writes(worker, tmp_path, clock):
+    writing = worker("put", tmp_path / "state.db")
+    assert writing.hear() == "ready"
+    writing.say()
+    while int(seen := writing.hear()) < 20:
+        pass
+    writing.kill()
+    store = SqliteStore(str(tmp_path / "state.db"), clock)
+
+    async def read():
+        left, right = await store.get("left"), await store.get("right")
+        await store.put([("left", b"and goes on")])
+        await store.aclose()
+        return left, right
+
+    left, right = asyncio.run(read())
+    assert left == right
+    assert int(left) >= int(seen)
+
+
+def test_a_forked_process_opens_its_own_connection(worker, tmp_path):
+    forking = worker("fork", tmp_path / "state.db")
+    forking.hear()
+    forking.say()
+
+    assert forking.end() == "0 before after"
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [("sqlite:///state.db", "state.db"), ("sqlite:////var/lib/state.db", "/var/lib/state.db")],
+)
+def test_sqlite_urls_are_read_as_sqlalchemy_writes_them(url, path, clock):
+    assert str(open_store(url, clock)._path) == path
+
+
+@pytest.mark.parametrize("url", ["", "memory", "sqlite://", "sqlite:///", "redis://:hunter2secret@host:6379/0"])
+def test_other_urls_are_refused_without_showing_what_they_hold(url, clock):
+    if url == "memory":
+        assert isinstance(open_store(url, clock), MemoryStore)
+        return
+    with pytest.raises(ConfigurationError, match="use memory:// or sqlite:///path") as caught:
+        open_store(url, clock)
+    assert "hunter2secret" not in str(caught.value)
+
+
+@given(
+    rate=st.floats(0.01, 1000),
+    burst=st.integers(1, 50),
+    pauses=st.lists(st.one_of(st.just(0.0), st.floats(0, 100)), max_size=60),
+)
+def test_a_meter_never_lets_more_through_than_rate_times_time_plus_burst(rate, burst, pauses):
+    due, now, starts = 0.0, 1000.0, []
+    for pause in pauses:
+        now += pause
+        due, wait = metered(due, now, rate, burst)
+        starts.append(now + wait)
+    for first, begin in enumerate(starts):
+        for last in range(first, len(starts)):
+            allowed = (starts[last] - begin) * rate + burst
+            assert last - first + 1 <= allowed + 1e-6 * max(1.0, rate * starts[last])
+
+
+@given(rate=st.floats(0.01, 1000), burst=st.integers(1, 50), idle=st.floats(0, 1e6))
+def test_an_idle_meter_never_makes_the_first_wait(rate, burst, idle):
+    due, wait = metered(0.0, 1000.0, rate, burst)
+    assert wait == 0
+    assert metered(due, 1000.0 + 1 / rate + idle + 1e-6, rate, burst)[1] == 0
