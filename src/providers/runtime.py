@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self, cast
+from weakref import WeakSet
 
 from providers import catalog
 from providers.core.errors import ConfigurationError
+from providers.core.redact import Redactor
 from providers.selection import Selection, chosen, require, vendor_names
 from providers.settings import Settings, words
 
@@ -32,9 +35,12 @@ if TYPE_CHECKING:
     from providers.core.telemetry import Hook
     from providers.core.transport import Transport
     from providers.core.writes import Writes
+    from providers.demo.webhooks import Deliveries
     from providers.email.api import Email
 
 LONGEST_TENANT = 200
+ACCOUNTS = 10_000
+"""Accounts whose limits and breaker are remembered in the process."""
 
 
 class Shared:
@@ -53,7 +59,6 @@ class Shared:
         from providers.core.clock import SystemClock
         from providers.core.faults import Faults
         from providers.core.pipeline import Pipeline
-        from providers.core.redact import Redactor
         from providers.core.store import open_store
         from providers.core.telemetry import default_hooks
         from providers.core.writes import Writes
@@ -61,15 +66,17 @@ class Shared:
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
         self.store: Store = store or open_store(settings.state_url, self.clock)
-        self.redact: Redactor = Redactor()
+        self.redact = Redactor()
         self.writes: Writes = Writes(self.store, self.clock)
         self.faults: Faults = Faults()
         self.pipeline: Pipeline = Pipeline(
-            self.clock, self.redact, self.writes, Cache(self.store), tuple(default_hooks() if hooks is None else hooks)
+            self.clock, self.writes, Cache(self.store), tuple(default_hooks() if hooks is None else hooks)
         )
         self._transport = transport
-        self._guards: dict[str, Guards] = {}
-        self.adapters: list[Adapter] = []
+        self._guards: OrderedDict[str, Guards] = OrderedDict()
+        self._deliveries: Deliveries | None = None
+        # Those of tenants' views come and go with the views.
+        self.adapters: WeakSet[Adapter] = WeakSet()
 
     def http(self) -> Transport:
         """The one HTTP transport, made at first use."""
@@ -82,10 +89,20 @@ class Shared:
             self._transport = AiohttpTransport()
         return self._transport
 
+    def deliver(self, url: str, body: bytes, headers: Mapping[str, str]) -> None:
+        """Post a made-up vendor's webhook in the background; `aclose` waits for it."""
+        if self._deliveries is None:
+            from providers.demo.webhooks import Deliveries
+
+            self._deliveries = Deliveries(self.http)
+        self._deliveries.post(url, body, headers)
+
     def guards(self, facts: VendorFacts, account: str) -> Guards:
         """Breaker and limits of one account, the same for every view."""
         guards = self._guards.get(account)
-        if guards is None:
+        if guards is not None:
+            self._guards.move_to_end(account)
+        else:
             from providers.core.breaker import Breaker
             from providers.core.limits import Limiter
             from providers.core.pipeline import Guards
@@ -94,16 +111,22 @@ class Shared:
                 account, rate=facts.rate, concurrency=facts.concurrency, store=self.store, clock=self.clock
             )
             guards = self._guards[account] = Guards(limiter if not facts.demo else None, Breaker(self.clock))
+            if len(self._guards) > ACCOUNTS:
+                self._guards.popitem(last=False)
         return guards
 
     async def aclose(self) -> None:
         """Let adapters finish, then close connections and state."""
-        adapters, self.adapters = self.adapters, []
-        for adapter in adapters:
-            await adapter.aclose()
-        if self._transport is not None:
-            await self._transport.aclose()
-        await self.store.aclose()
+        adapters, self.adapters = list(self.adapters), WeakSet()
+        # Last in, first out; one that fails does not keep the others open.
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.store.aclose)
+            if self._transport is not None:
+                stack.push_async_callback(self._transport.aclose)
+            for adapter in adapters:
+                stack.push_async_callback(adapter.aclose)
+            if self._deliveries is not None:
+                stack.push_async_callback(self._deliveries.drain)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +151,8 @@ class Scope:
         self._shared = shared
         self._tenant = tenant
         self._selections = selections
+        # A tenant's secrets are forgotten with its view.
+        self._redact = Redactor() if tenant.has_accounts else shared.redact
         self._made: dict[str, Capability[Adapter]] = {}
 
     def __repr__(self) -> str:
@@ -191,15 +216,14 @@ class Scope:
         source: CredentialSource | None = None
         if isinstance(credentials, Mapping):
             own = credentials
-            self._shared.redact.add(own.values())
         else:
             source = credentials
-        strange = sorted(
-            set(budgets or {}) - vendor_names(settings) - {n for v in (vendors or {}).values() for n in words(v)}
-        )
-        if strange:
-            msg = f"budgets: there is no vendor {strange[0][:40]!r}; valid: {', '.join(sorted(vendor_names(settings)))}"
-            raise ConfigurationError(msg, field="budgets")
+        if budgets:
+            known = vendor_names(settings).union(*(words(names) for names in (vendors or {}).values()))
+            strange = [name for name in budgets if name not in known]
+            if strange:
+                msg = f"budgets: there is no vendor {strange[0][:40]!r}; valid: {', '.join(sorted(known))}"
+                raise ConfigurationError(msg, field="budgets")
         # What they lack may be the tenant's own: it shows when the adapter is built.
         selections = {name: chosen(settings, name, value) for name, value in (vendors or {}).items()}
         problems = [selection.problem for selection in selections.values() if selection.problem]
@@ -242,6 +266,7 @@ class Scope:
             facts,
             lambda: self._build(facts),
             account=account,
+            redact=self._redact,
             guards=self._shared.guards(facts, account),
             budget=self._budget(facts, account),
         )
@@ -285,7 +310,7 @@ class Scope:
         shared = self._shared
         values = self._values(facts, own)
         secret = [values[v.name].get_secret_value() for v in facts.variables if v.secret and v.name in values]
-        shared.redact.add(secret)
+        self._redact.add(secret)
         account = Account(
             facts=facts,
             credentials=values,
@@ -294,11 +319,12 @@ class Scope:
             store=shared.store,
             clock=shared.clock,
             faults=shared.faults,
+            deliver=shared.deliver,
             tenant=self._tenant.name,
             webhook_url=shared.settings.webhook_url(facts.capability, facts.vendor),
         )
         adapter = catalog.adapter_class(facts)(account)
-        shared.adapters.append(adapter)
+        shared.adapters.add(adapter)
         return adapter
 
     def _values(self, facts: VendorFacts, own: Mapping[str, str]) -> dict[str, SecretStr]:

@@ -1,4 +1,4 @@
-"""The one e-mail suite, unchanged, on the demo, on SendGrid over both transports, and on an adapter of somebody else."""
+"""The one e-mail suite, unchanged: the demo, SendGrid over both transports, somebody else's adapter."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ from providers.demo import webhooks
 from providers.email.address import split
 from providers.email.demo import DemoEmail
 from providers.email.events import EmailEvent, EmailEventType
-from providers.email.models import MessageRef, Suppression, SuppressionReason
+from providers.email.models import MessageRef, MessageStatus, Suppression, SuppressionReason
 from providers.email.sendgrid import SendGridEmail
 from providers.email.template import escape_html, fill
 from providers.testing.clock import ManualClock
@@ -168,7 +168,7 @@ PIGEON = VendorFacts(
     title="Pigeon Post",
     adapter="pigeon:PigeonEmail",
     variables=(Variable(name="PIGEON_TOKEN", purpose="opens the loft", secret=True),),
-    limits={"recipients": 20, "batch": 3, "message_bytes": 10_000, "tags": 2, "schedule_seconds": 1},
+    limits={"recipients": 20, "batch": 3, "message_bytes": 10_000, "tags": 2, "schedule_seconds": 3600},
     unsupported={
         "domain": "pigeons know no DNS",
         "template": "pigeons carry what they are given",
@@ -223,8 +223,6 @@ class PigeonEmail:
             raise NotFoundError(f"ref: no letter {ref.id[:20]!r}", field="ref")
         if int(number[:9]) > len(self.loft.mails):
             raise NotFoundError(f"ref: no letter {ref.id[:20]!r}", field="ref")
-        from providers.email.models import MessageStatus
-
         return MessageStatus(ref=ref, recipient=self.loft.mails[int(number) - 1].to, state="delivered")
 
     async def suppressions(self, cursor):
@@ -324,8 +322,9 @@ def pigeon_harness(loft):
         return loft.mails
 
     def unknown_event():
-        body = json.dumps([{"type": "moulted", "event_id": "1", "message_id": "letter-1", "recipient": "ana@example.com",
-                            "occurred_at": utc(clock.time()).isoformat(), "vendor": "pigeon"}]).encode()  # fmt: skip
+        event = {"type": "moulted", "event_id": "1", "message_id": "letter-1", "recipient": "ana@example.com",
+                 "occurred_at": utc(clock.time()).isoformat(), "vendor": "pigeon"}  # fmt: skip
+        body = json.dumps([event]).encode()
         signature = hmac.new(b"coo-coo-coo", body, hashlib.sha256).hexdigest()
         return RawRequest(body=body, headers={"X-Pigeon-Signature": signature})
 

@@ -1,5 +1,6 @@
 """What the tests of the core share: a clock by hand, scripted vendors, processes that stop where they are told."""
 
+import asyncio
 import subprocess
 import sys
 from collections import deque
@@ -17,6 +18,8 @@ from providers.email import EmailMessage, MessageRef
 from providers.testing.clock import ManualClock
 
 HERE = Path(__file__).parent
+
+
 class Entry:
     """An installed entry point, as `importlib.metadata` would give it."""
 
@@ -38,6 +41,15 @@ class ScriptedVendor:
     def __init__(self, account) -> None:
         self.account = account
         self.made.append(self)
+
+    @classmethod
+    async def called(cls, times: int = 1) -> None:
+        """Let others run until it has been called so often."""
+        for _ in range(1000):
+            if len(cls.calls) >= times:
+                return
+            await asyncio.sleep(0)
+        pytest.fail("the vendor was not called")
 
     def translate(self, error):
         return None

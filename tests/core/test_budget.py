@@ -28,7 +28,9 @@ def test_budgets_in_units_read_back_as_written(amount, period):
     assert BudgetSpec.parse(f" {amount}/{period} ", "X") == BudgetSpec(amount, None, period)
 
 
-@given(amount=AMOUNTS, currency=st.from_regex(r"[A-Z]{3}", fullmatch=True), period=PERIODS, space=st.sampled_from(" \t"))
+@given(
+    amount=AMOUNTS, currency=st.from_regex(r"[A-Z]{3}", fullmatch=True), period=PERIODS, space=st.sampled_from(" \t")
+)
 def test_budgets_in_money_read_back_as_written(amount, currency, period, space):
     assert BudgetSpec.parse(f"{amount}{space}{currency} / {period}", "X") == BudgetSpec(amount, currency, period)
 

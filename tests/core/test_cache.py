@@ -7,8 +7,8 @@ import pytest
 from providers.core.operation import Effect, Operation
 from providers.core.sqlite import SqliteStore
 from providers.core.store import MemoryStore
-from providers.errors import NotFoundError, Outcome, ProviderError, ProviderUnavailableError, RateLimitedError
 from providers.email import Suppression
+from providers.errors import NotFoundError, Outcome, ProviderError, ProviderUnavailableError, RateLimitedError
 
 LOOK = Operation(name="email.look", effect=Effect.READ, result=Suppression, cache=60)
 ANSWER = Suppression(email="a@example.com", reason="bounced", vendor="alpha")

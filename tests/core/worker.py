@@ -92,9 +92,7 @@ async def send_and_hang(path: str, key: str) -> None:
 async def spend(path: str, budget: str) -> None:
     from providers.errors import BudgetExceededError
 
-    settings = Settings(
-        mode="demo", state_url=f"sqlite:///{path}", budgets={"demo": budget}, environ={}, env_file=None
-    )
+    settings = Settings(mode="demo", state_url=f"sqlite:///{path}", budgets={"demo": budget}, environ={}, env_file=None)
     count = 0
     async with Providers(settings) as p:
         try:

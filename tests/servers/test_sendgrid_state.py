@@ -19,7 +19,6 @@ def ask(server, call):
     ("name", "reason", "bypass"),
     [
         ("bounces", "Bounced Address", "bypass_bounce_management"),
-        ("blocks", "Bounced Address", "bypass_bounce_management"),
         ("invalid_emails", "Invalid", "bypass_bounce_management"),
         ("spam_reports", "Spam Reporting Address", "bypass_spam_management"),
         ("unsubscribes", "Unsubscribed Address", "bypass_unsubscribe_management"),
@@ -37,11 +36,12 @@ def test_a_suppressed_address_is_accepted_and_dropped(server, send, name, reason
     assert len(server.mails_to("ana@example.com")) == 2
 
 
-def test_blocks_do_not_drop_when_told_so(call, mail):
-    with SendGridServer(drop_blocked=False) as server:
+@pytest.mark.parametrize(("drop", "mails"), [(False, 1), (True, 0)])
+def test_blocks_drop_mail_only_when_told_so(call, mail, drop, mails):
+    with SendGridServer(drop_blocked=drop) as server:
         server.suppress("blocks", "ana@example.com")
         call(server, "POST", "/v3/mail/send", mail())
-        assert len(server.mails) == 1
+        assert len(server.mails) == mails
 
 
 @pytest.mark.parametrize("name", LISTS)

@@ -95,9 +95,8 @@ def test_a_body_that_ends_in_time_is_left_alone():
 def test_a_deadline_that_is_over_already_cancels_at_the_first_wait(seconds):
     async def scenario():
         clock = ManualClock()
-        with pytest.raises(TimeoutError):
-            with clock.timeout(seconds):
-                await asyncio.Event().wait()
+        with pytest.raises(TimeoutError), clock.timeout(seconds):
+            await asyncio.Event().wait()
 
     asyncio.run(scenario())
 
@@ -105,9 +104,8 @@ def test_a_deadline_that_is_over_already_cancels_at_the_first_wait(seconds):
 def test_a_sleep_past_the_deadline_ends_at_the_deadline():
     async def scenario():
         clock = ManualClock()
-        with pytest.raises(TimeoutError):
-            with clock.timeout(5):
-                await clock.sleep(60)
+        with pytest.raises(TimeoutError), clock.timeout(5):
+            await clock.sleep(60)
         assert clock.monotonic() == 5
 
     asyncio.run(scenario())
@@ -117,13 +115,11 @@ def test_the_inner_of_two_deadlines_leaves_the_outer_one():
     async def scenario():
         clock = ManualClock()
         with clock.timeout(10):
-            with pytest.raises(TimeoutError):
-                with clock.timeout(5):
-                    await clock.sleep(6)
+            with pytest.raises(TimeoutError), clock.timeout(5):
+                await clock.sleep(6)
             assert clock.monotonic() == 5
-            with pytest.raises(TimeoutError):
-                with clock.timeout(1):
-                    await clock.sleep(2)
+            with pytest.raises(TimeoutError), clock.timeout(1):
+                await clock.sleep(2)
         assert clock.monotonic() == 6
 
     asyncio.run(scenario())

@@ -32,7 +32,7 @@ def test_this_suite_runs_with_the_network_closed():
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost", "LOCALHOST.", "a.localhost", "", None,
-                                  "0.0.0.0", "::", "::ffff:127.0.0.1", b"localhost"])  # fmt: skip
+                                  "0.0.0.0", "::", "::ffff:127.0.0.1", b"localhost"])  # fmt: skip  # noqa: S104 (not bound)
 def test_loopback_is_open(host):
     assert is_loopback(host)
 
@@ -156,7 +156,7 @@ def test_unix_sockets_stay_open(tmp_path):
 def test_a_marked_test_may_connect():
     assert not network.blocked()
     with socket.socket() as sock:
-        sock.setblocking(False)  # noqa: FBT003 (the standard library's own)
+        sock.setblocking(False)
         sock.connect_ex((FAR, 9))  # started, not awaited: nobody is there
 
 

@@ -84,9 +84,7 @@ def test_the_network_is_closed_only_where_the_ini_says_so(pytester):
 
 
 def test_the_plugin_loads_no_heavy_library():
-    code = (
-        "import sys, providers.testing.plugin;"
-        "print([m for m in ('aiohttp', 'cryptography', 'httpx', 'vcr', 'pydantic', 'opentelemetry') if m in sys.modules])"
-    )
+    heavy = ("aiohttp", "cryptography", "httpx", "vcr", "pydantic", "opentelemetry")
+    code = f"import sys, providers.testing.plugin; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

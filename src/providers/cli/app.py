@@ -7,11 +7,11 @@ import logging
 import os
 import sys
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from io import TextIOWrapper
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 from providers import __version__
-from providers.cli import call, campaign, doctor, env, serve, status, tour, unknowns
 from providers.cli.output import complain, plain
 from providers.core.errors import ConfigurationError, ProviderError
 
@@ -20,8 +20,30 @@ if TYPE_CHECKING:
 
 FAILED, USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
 
-COMMANDS = (tour, status, doctor, env, call, campaign, unknowns, serve)
-"""Each has NAME, HELP, perhaps EXAMPLES, `configure(parser)` and `run(options)`; its docstring describes it."""
+COMMANDS = {
+    "tour": "a shop's day across every capability, on whatever mode is set",
+    "status": "per capability: mode, vendors, configured, what is missing",
+    "doctor": "read-only calls that prove each credential; exit 1 if any enabled one fails",
+    "env": "the environment template, per service",
+    "call": "one operation by hand",
+    "campaign": "send a campaign from a CSV file; run it again to resume",
+    "unknowns": "list and resolve writes whose outcome is unknown",
+    "serve": "local vendor servers, with the variables that point at them",
+}
+"""Each is a module of that name with `configure(parser)` and `run(options)`; its docstring describes it, and its
+EXAMPLES, if it has any, are printed below. Only the one that was asked for is imported."""
+
+
+class Command(Protocol):
+    """What such a module has."""
+
+    def configure(self, parser: argparse.ArgumentParser, /) -> None:
+        """Declare its options."""
+        ...
+
+    def run(self, options: argparse.Namespace, /) -> int:
+        """Do it; the exit code."""
+        ...
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,8 +65,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str] | None) -> int:
+    words = sys.argv[1:] if argv is None else argv
+    asked = next((word for word in words if word in COMMANDS), None)
     try:
-        options = parser().parse_args(argv)
+        options = parser(asked).parse_args(words)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else USAGE
     run: Callable[[argparse.Namespace], int] = options.run
@@ -57,8 +81,8 @@ def _run(argv: list[str] | None) -> int:
     return code
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def parser(asked: str | None = None) -> argparse.ArgumentParser:
+    """The command line; complete for the command that is asked for, or for all."""
     top = argparse.ArgumentParser(
         prog="providers",
         description="One typed way to the outside world: demo unless told otherwise (PROVIDER_MODE=live).",
@@ -67,12 +91,17 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"providers {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in COMMANDS:
+    for name, summary in COMMANDS.items():
+        if asked not in {None, name}:
+            commands.add_parser(name, help=summary)
+            continue
+        module = import_module(f"providers.cli.{name}")
+        command = cast("Command", module)
         one = commands.add_parser(
-            command.NAME,
-            help=command.HELP,
-            description=command.__doc__,
-            epilog=getattr(command, "EXAMPLES", None),
+            name,
+            help=summary,
+            description=module.__doc__,
+            epilog=getattr(module, "EXAMPLES", None),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         one.add_argument("--json", action="store_true", help="machine-readable JSON on stdout")

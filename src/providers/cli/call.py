@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-NAME = "call"
-HELP = "one operation by hand"
 
 EXAMPLES = """\
 examples:
@@ -107,7 +105,8 @@ def _input(text: str) -> dict[str, JsonValue]:
         if text == "-":
             what, text = "standard input", sys.stdin.read()
         elif text.startswith("@"):
-            what, text = text[1:], Path(text[1:]).read_text(encoding="utf-8-sig")
+            what = text[1:]
+            text = Path(what).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{what}: cannot be read ({type(error).__name__})"
         raise ConfigurationError(msg) from None

@@ -28,14 +28,13 @@ from providers.core.errors import ConfigurationError, InvalidRequestError, Provi
 from providers.email.models import EmailMessage, Recipient, SendOutcome, SendState
 from providers.email.template import Names
 from providers.runtime import Providers
+from providers.selection import select
 from providers.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
 
-NAME = "campaign"
-HELP = "send a campaign from a CSV file; run it again to resume"
 
 EXAMPLES = """\
 examples:
@@ -106,7 +105,9 @@ def run(options: argparse.Namespace) -> int:
     _check_variables(message, people)
     settings = Settings()
     journal = _journal(options, settings)
-    plan = Plan(options, message, people, options.key or _key(options.file, message), journal)
+    live = select(settings, "email").live
+    key = options.key or _key(options.file, message, live=live)
+    plan = Plan(options, message, people, key, journal)
     plan.survey()
     if options.dry_run:
         plan.print_dry_run()
@@ -186,8 +187,9 @@ def _check_variables(message: EmailMessage, people: People) -> None:
         raise ConfigurationError(msg)
 
 
-def _key(path: Path, message: EmailMessage) -> str:
-    text = json.dumps([message.subject, message.html, message.text, message.template])
+def _key(path: Path, message: EmailMessage, *, live: bool) -> str:
+    """Whoever got the rehearsal in demo is still to get the mail."""
+    text = json.dumps([message.subject, message.html, message.text, message.template, live])
     return f"{path.stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
@@ -276,6 +278,7 @@ class _Run:
         self.lines: deque[int] = deque()
         self.listed: dict[SendState, list[dict[str, object]]] = {state: [] for state in MEANING}
         self.checked_only = 0
+        self.made_up = 0
         self.signal: signal.Signals | None = None
         self.error: ProviderError | None = None
         self.journalled: dict[str, int] = {}
@@ -314,8 +317,9 @@ class _Run:
         async for outcome in outcomes:
             line = self.lines.popleft()
             self.states[outcome.state] += 1
-            if outcome.ref is not None and outcome.ref.dry_run:
-                self.checked_only += 1
+            if outcome.ref is not None:
+                self.checked_only += outcome.ref.dry_run
+                self.made_up += outcome.ref.vendor == "demo" and "demo" not in self.vendors
             if outcome.state not in {SendState.SENT, SendState.EARLIER, SendState.SUPPRESSED}:
                 self._list(line, outcome, progress)
             write(line, outcome)
@@ -440,6 +444,8 @@ class _Run:
             return 2 if isinstance(self.error, ConfigurationError) or self.error.code == "key_reused" else 1
         if self.signal is not None:
             return 128 + self.signal
+        if self.made_up:
+            return 1
         return 0 if sound and not self.states[SendState.FAILED] and not self.states[SendState.UNKNOWN] else 1
 
     def _document(self, *, complete: bool) -> dict[str, object]:
@@ -460,6 +466,7 @@ class _Run:
             "complete": complete,
             "totals": totals,
             "checked_only": self.checked_only,
+            "made_up": self.made_up,
             "invalid": self.listed[SendState.INVALID],
             "failed": self.listed[SendState.FAILED],
             "unknown": self.listed[SendState.UNKNOWN],
@@ -485,6 +492,8 @@ class _Run:
         say("", f"{'Done' if complete else 'Stopped'} after {seconds:.1f} s{rate}.")
         if self.checked_only:
             say(f"{self.checked_only:,} mails were only checked by the vendor (sandbox), not sent.")
+        if self.made_up:
+            say(f"{self.made_up:,} had it in demo only, so nothing reached them: give this campaign another --key.")
         self._print_unknown()
         if not complete:
             if self.journalled:

@@ -20,9 +20,6 @@ from providers.settings import Settings
 if TYPE_CHECKING:
     import argparse
 
-NAME = "doctor"
-HELP = "read-only calls that prove each credential; exit 1 if any enabled one fails"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """How long to wait."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from providers.core.operation import Variable, VendorFacts
 
-NAME = "env"
-HELP = "the environment template, per service"
 
 SERVICES = {
     "core": ("sourcing", "email", "sms", "billing", "llm", "storage", "monitoring", "dns"),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO, cast
 
 from pydantic import BaseModel, SecretStr
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from providers.core.redact import Redactor
 
@@ -66,16 +67,18 @@ def dump(value: object, *, secrets: bool = False) -> object:
             return {k: dump(getattr(value, k), secrets=True) if k in fields else v for k, v in dumped.items()}
         return value.model_dump(mode="json")
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
+        # What is not shown in `repr` is no data: a way back to the store, say.
+        names = [field.name for field in dataclasses.fields(value) if field.repr]
         return {name: dump(getattr(value, name), secrets=secrets) for name in names}
     if isinstance(value, Mapping):
         items = cast("Mapping[object, object]", value).items()
         return {str(key): dump(item, secrets=secrets) for key, item in items}
     if isinstance(value, list | tuple | set | frozenset):
         return [dump(item, secrets=secrets) for item in cast("Iterable[object]", value)]
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    return str(value)
+    try:
+        return cast("object", to_jsonable_python(value))
+    except PydanticSerializationError:
+        return str(value)
 
 
 def table(rows: Iterable[Sequence[str]], *, indent: str = "") -> list[str]:

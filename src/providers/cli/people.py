@@ -143,7 +143,7 @@ class People:
         try:
             normalise(email)
         except ValueError as error:
-            return str(error)
+            return "the address is empty" if not email.strip() else str(error)
         variables = {name: cells[place].strip() for place, name in columns.variables.items() if place < len(cells)}
         name = cells[columns.name].strip() if columns.name is not None and columns.name < len(cells) else ""
         key = cells[columns.key].strip() if columns.key is not None and columns.key < len(cells) else ""
@@ -168,13 +168,6 @@ class People:
             what = "a quote is opened here and not closed" if unclosed else str(error)
             msg = f"{self.path}: line {line}: {what}"
             raise ConfigurationError(msg) from None
-        except UnicodeError as error:
-            byte = f" (byte 0x{error.object[error.start]:02x})" if isinstance(error, UnicodeDecodeError) else ""
-            msg = (
-                f"{self.path}: line {self._bad_line(line)} is not {self.encoding.removesuffix('-sig')}{byte};"
-                " say which encoding the file has, e.g. --encoding cp1252"
-            )
-            raise ConfigurationError(msg) from None
 
     def _lines(self, lines: list[str]) -> Iterator[str]:
         """The physical lines; `lines` collects those of the present record."""
@@ -186,12 +179,22 @@ class People:
         except OSError as error:
             msg = f"{self.path}: cannot be read: {error.strerror}"
             raise ConfigurationError(msg) from None
+        line = 1
         with file:
-            for text in file:
-                lines.append(text)
-                if len(lines) > LONGEST_ROW:
-                    raise csv.Error("field larger than field limit")
-                yield text
+            try:
+                for text in file:
+                    line += 1
+                    lines.append(text)
+                    if len(lines) > LONGEST_ROW:
+                        raise csv.Error("field larger than field limit")
+                    yield text
+            except UnicodeError as error:
+                byte = f" (byte 0x{error.object[error.start]:02x})" if isinstance(error, UnicodeDecodeError) else ""
+                msg = (
+                    f"{self.path}: line {self._bad_line(line)} is not {self.encoding.removesuffix('-sig')}{byte};"
+                    " say which encoding the file has, e.g. --encoding cp1252"
+                )
+                raise ConfigurationError(msg) from None
 
     def _bad_line(self, line: int) -> int:
         """The physical line whose bytes are no text: the reader fails for a whole block of them at once."""

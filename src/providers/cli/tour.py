@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from providers.email.api import Email
     from providers.email.models import MessageRef
 
-NAME = "tour"
-HELP = "a shop's day across every capability, on whatever mode is set"
 
 DEMO_DOMAIN = "shop.example.com"
 BOUNCING = "bounce@example.com"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from providers.cli.output import emit, say, shortened, table
 from providers.cli.status import state_name
-from providers.core.errors import ConfigurationError, NotFoundError
+from providers.core.errors import ConfigurationError
 from providers.core.writes import Resolution, UnknownWrite
 from providers.email.address import normalise
 from providers.email.campaign import UnknownMail, campaigns
@@ -19,8 +19,6 @@ from providers.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-NAME = "unknowns"
-HELP = "list and resolve writes whose outcome is unknown"
 
 EXAMPLES = """\
 examples:
@@ -161,18 +159,15 @@ async def _resolve_mails(settings: Settings, options: argparse.Namespace) -> lis
     if options.way not in {"sent", "resend"} or options.all == bool(options.which):
         msg = "resolve --campaign KEY needs one ADDRESS or --all, and --sent or --resend"
         raise ConfigurationError(msg)
-    settled: list[str] = []
     async with Providers(settings, capabilities=()) as p:
         status = await _view(p, options.tenant).email.campaign(options.campaign)
-        wanted = None if options.all else _spelled(options.which)
-        mails = [mail async for mail in status.unknowns() if wanted is None or wanted in {mail.recipient, mail.key}]
-        if wanted is not None and not mails:
-            msg = f"no mail of campaign {options.campaign} with an unknown outcome is for {wanted[:80]!r}"
-            raise NotFoundError(msg)
-        for mail in mails:
-            await status.resolve(mail.key, options.way)
-            settled.append(mail.recipient)
-    return settled
+        if options.all:
+            settled = sorted([mail.recipient async for mail in status.unknowns()])
+            await status.resolve_all(options.way)
+            return settled
+        wanted = _spelled(options.which)
+        await status.resolve(wanted, options.way)
+    return [wanted]
 
 
 def _spelled(text: str) -> str:

@@ -31,6 +31,7 @@ class Account:
         http: the shared HTTP transport, opened at first use.
         store, clock: shared state and time.
         faults: failures staged for made-up vendors.
+        deliver: posts a made-up vendor's webhook in the background.
         webhook_url: where made-up vendors deliver their webhooks; `""` for nowhere.
 
     """
@@ -42,6 +43,7 @@ class Account:
     store: Store
     clock: Clock
     faults: Faults
+    deliver: Callable[[str, bytes, Mapping[str, str]], None]
     tenant: str = ""
     webhook_url: str = ""
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import context, trace
 
+from providers.core.errors import ProviderError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -32,8 +34,12 @@ class OpenTelemetryHook:
                     span.set_attribute("providers.tenant", start.tenant)
                 if call.error is not None:
                     span.set_attribute("error.type", type(call.error).__name__)
-                    span.set_attribute("providers.outcome", call.error.outcome.value)
-                    span.set_status(trace.StatusCode.ERROR, str(call.error))
+                    text: str | None = None
+                    if isinstance(call.error, ProviderError):
+                        # Of other exceptions nobody knows whether their text may be shown.
+                        text = str(call.error)
+                        span.set_attribute("providers.outcome", call.error.outcome.value)
+                    span.set_status(trace.StatusCode.ERROR, text)
             span.end()
 
         return end

@@ -75,7 +75,7 @@ class Guards:
 class Target(Generic[A]):
     """One vendor account that a capability can be sent to."""
 
-    __slots__ = ("_build", "account", "adapter", "budget", "facts", "guards")
+    __slots__ = ("_build", "account", "adapter", "budget", "facts", "guards", "redact")
 
     def __init__(
         self,
@@ -83,11 +83,13 @@ class Target(Generic[A]):
         build: Callable[[], A | Awaitable[A]],
         *,
         account: str,
+        redact: Redactor,
         guards: Guards,
         budget: Budget | None,
     ) -> None:
         self.facts = facts
         self.account = account
+        self.redact = redact
         self.guards = guards
         self.budget = budget
         self.adapter: A | None = None
@@ -131,7 +133,6 @@ class Pipeline:
     """What all calls of one `Providers` share."""
 
     clock: Clock
-    redact: Redactor
     writes: Writes
     cache: Cache
     hooks: tuple[Hook, ...] = ()
@@ -237,9 +238,10 @@ class Pipeline:
         """Once, before the error leaves: who, what, nothing secret, and the worst outcome of all attempts."""
         error.vendor = error.vendor or target.facts.vendor
         error.operation = error.operation or call.operation.name
-        error.message = self.redact(error.message)
+        error.message = target.redact(error.message)
+        error.args = (error.message,)
         if error.code is not None:
-            error.code = self.redact(error.code)[:100]
+            error.code = target.redact(error.code)[:100]
         if call.operation.effect is Effect.IDEMPOTENT:
             error.retryable = error.repeatable
         elif call.unknown:

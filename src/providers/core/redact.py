@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,24 +28,35 @@ class Redactor:
     """Masks known secret values, also where they stand encoded, and anything shaped like a credential."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._values: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+        self._secrets: set[str] = set()
+        self._forms: list[str] | None = None
         self.add(secrets)
 
     def add(self, secrets: Iterable[str]) -> None:
         """Also mask these values from now on."""
-        for secret in secrets:
-            if len(secret) >= SHORTEST:
-                raw = secret.encode()
-                self._values |= {secret, quote(secret, safe=""), base64.b64encode(raw).decode(), raw.hex()}
-        longest_first = sorted(self._values, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        new = {secret for secret in secrets if len(secret) >= SHORTEST} - self._secrets
+        if new:
+            self._secrets |= new
+            # Worked out when the next error is shown: a tenant's view is made for every request.
+            self._forms = None
 
     def __call__(self, text: str) -> str:
         """The text without them."""
-        if self._pattern is not None:
-            text = self._pattern.sub(MASK, text)
+        if self._forms is None:
+            forms = {form for secret in self._secrets for form in _forms(secret)}
+            self._forms = sorted(forms, key=len, reverse=True)
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, MASK)
         return SHAPES.sub(MASK, text)
+
+
+def _forms(secret: str) -> tuple[str, ...]:
+    """A value as it stands in text, URLs and forms, JSON, base64 (either alphabet, with or without its end) and hex."""
+    raw = secret.encode()
+    in_base64 = (base64.b64encode(raw).decode().rstrip("="), base64.urlsafe_b64encode(raw).decode().rstrip("="))
+    in_url = (quote(secret, safe=""), quote(secret), quote_plus(secret))
+    return (secret, json.dumps(secret)[1:-1], *in_url, *in_base64, raw.hex(), raw.hex().upper())
 
 
 class SecretText(str):

@@ -182,10 +182,10 @@ class Route(Generic[A]):
         begun = clock.monotonic()
         start = CallStart(call.operation.name, digest(self.tenant), digest(call.key or ""))
         ends = [hook(start) for hook in self._pipeline.hooks]
-        failure: ProviderError | None = None
+        failure: BaseException | None = None
         try:
             return await run()
-        except ProviderError as error:
+        except BaseException as error:
             failure = error
             raise
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from math import inf
@@ -193,9 +194,11 @@ class SqliteStore:
                 self._path.touch(0o600, exist_ok=False)
             db = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
             self._path.chmod(0o600)
-            db.execute("PRAGMA journal_mode = WAL")
+            _switch_to_wal(db)
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA cache_size = -32000")
+            # A large batch touches a thousand pages: copying them back after each would double its cost.
+            db.execute("PRAGMA wal_autocheckpoint = 8000")
             db.executescript(SCHEMA)
             db.execute("DELETE FROM entries WHERE expires <= ?", (self._clock.time(),))
         except (OSError, sqlite3.Error) as error:
@@ -210,6 +213,20 @@ class SqliteStore:
         if self._db is not None:
             self._db.close()
             self._db = None
+
+
+def _switch_to_wal(db: sqlite3.Connection) -> None:
+    """SQLite does not wait for others here, as it does everywhere else, when several processes start at once."""
+    give_up = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _insert_all(db: sqlite3.Connection, items: Sequence[tuple[str, bytes]], now: float, ttl: float | None) -> None:

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from providers.core.errors import ProviderError
-
 logger = logging.getLogger("providers")
 
 
@@ -27,12 +25,12 @@ class CallStart:
 
 @dataclass(frozen=True, slots=True)
 class CallEnd:
-    """How it went. `seconds` include waiting; `error` is None for success."""
+    """How it went. `seconds` include waiting; `error` is None for success, and may be a cancellation or a bug."""
 
     vendor: str
     attempts: int
     seconds: float
-    error: ProviderError | None
+    error: BaseException | None
 
 
 class Hook(Protocol):

@@ -32,8 +32,11 @@ class MarkingConnector(aiohttp.TCPConnector):
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Connection:
         """Connect, then mark."""
-        connection = await super().connect(req, traces, timeout)
         attempt = ATTEMPT.get()
+        if attempt is not None and attempt.sent:
+            # By itself aiohttp sends GET, PUT and DELETE again when a connection breaks: that is the pipeline's to say.
+            raise aiohttp.ClientConnectionError
+        connection = await super().connect(req, traces, timeout)
         if attempt is not None:
             attempt.sent = True
         return connection
@@ -55,6 +58,7 @@ class AiohttpTransport:
             attempt.sent = False
         session = self._session
         if session is None or self._loop is not asyncio.get_running_loop():
+            await self.aclose()
             session = self._open()
         try:
             async with session.request(

@@ -269,7 +269,8 @@ def _dump(record: Record) -> bytes:
 
 def _load(stored: bytes) -> Record:
     fields = from_json(stored)
-    return Record(**{**fields, "state": State(fields["state"])})
+    record = Record(**fields)
+    return record._replace(state=State(record.state))
 
 
 def _as_unknown(record: Record, error: BaseException) -> Record:

@@ -10,7 +10,7 @@ from providers.core.signatures import hmac_sha256, same
 from providers.core.telemetry import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from providers.core.models import RawRequest
     from providers.core.transport import Transport
@@ -38,13 +38,13 @@ def verify(request: RawRequest, now: float) -> None:
 
 
 class Deliveries:
-    """Posts in the background; `aclose` waits for what is under way."""
+    """Posts in the background; `drain` waits for what is under way."""
 
     def __init__(self, http: Callable[[], Transport]) -> None:
         self._http = http
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def post(self, url: str, body: bytes, headers: dict[str, str]) -> None:
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> None:
         """Start one delivery."""
         task = asyncio.get_running_loop().create_task(self._post(url, body, headers))
         self._tasks.add(task)
@@ -55,7 +55,7 @@ class Deliveries:
         if self._tasks:
             await asyncio.gather(*self._tasks)
 
-    async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> None:
+    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> None:
         from providers.core.transport import HttpRequest
 
         try:

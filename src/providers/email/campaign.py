@@ -25,7 +25,18 @@ from providers.core.telemetry import logger
 from providers.core.writes import owner, payload_digest
 from providers.email.address import has_control, normalise
 from providers.email.api import Email, Personal, failure
-from providers.email.journal import Batch, CampaignStatus, Claim, Entry, EntryState, Journal, UnknownMail, own_key
+from providers.email.journal import (
+    Batch,
+    CampaignStatus,
+    Claim,
+    Entry,
+    EntryState,
+    Journal,
+    Row,
+    UnknownMail,
+    claim_of,
+    own_key,
+)
 from providers.email.models import MessageRef, Recipient, SendOutcome, SendState, SuppressionReason
 from providers.email.template import Names
 
@@ -71,8 +82,8 @@ class _Mail(NamedTuple):
     def own_key(self) -> str:
         return "" if self.key == self.address else self.key
 
-    def entry(self, state: EntryState, *, ref: str = "", reason: str = "") -> Entry:
-        return Entry(self.number, self.address, state, self.own_key, ref, reason)
+    def row(self, state: EntryState, *, ref: str = "", reason: str = "") -> Row:
+        return [self.number, self.address, state.value, self.own_key, ref, reason]
 
     def outcome(self, state: SendState, *, ref: MessageRef | None = None, reason: str = "") -> SendOutcome:
         return SendOutcome(index=self.number, key=self.key, recipient=self.address, state=state, ref=ref, reason=reason)
@@ -140,12 +151,16 @@ class _Sender:
         self._message = message
         self._journal = journal
         self._names = Names(message)
+        self._fills = bool(self._names.all) or message.template is not None
+        self._redirect = email.redirect_to
         self._campaign = campaign
         self._run = f"{owner()}#{next(_runs)}"
         self._sent = 0
         self._suppressed: frozenset[str] = frozenset()
         self._last_row: Batch | None = None
         self._failures = 0
+        self._ref: MessageRef | None = None
+        self._ref_text = ""
 
     async def learn_suppressions(self) -> None:
         """Who unsubscribed is known before anything is sent. A key that may not ask leaves it to the vendor."""
@@ -170,10 +185,10 @@ class _Sender:
             except InvalidRequestError as error:
                 shown = recipient.email.strip()
                 outcomes[index] = failure(index, recipient.key or shown, shown, error)
-                entry = Entry(index, shown, EntryState.INVALID, recipient.key, "", str(error))
-                batch.entries[index - first] = entry
+                row = Entry(index, shown, EntryState.INVALID, recipient.key, "", str(error)).row()
+                batch.rows[str(index - first)] = row
         to_send = await self._claim(mails, first, batch, outcomes)
-        if batch.entries:
+        if batch.rows:
             await self._journal.write(batch)
         if to_send:
             try:
@@ -192,16 +207,17 @@ class _Sender:
         if recipient.name and has_control(recipient.name):
             msg = "name: line breaks and control characters are not allowed"
             raise InvalidRequestError(msg, field="name")
-        variables = {"email": address, "name": recipient.name, **self._message.variables, **recipient.variables}
-        redirect = self._email.redirect_to
+        variables = recipient.variables
+        if self._fills:
+            variables = {"email": address, "name": recipient.name, **self._message.variables, **variables}
         metadata = recipient.metadata
-        if redirect is not None:
+        if self._redirect is not None:
             metadata = {**metadata, "redirected_from": address}
         claim_key = self._journal.claim_key(address)
         personal = Personal(
-            email=redirect or address,
+            email=self._redirect or address,
             name=recipient.name,
-            tracking_id=self._campaign + claim_key.rpartition("/")[2],
+            tracking_id=self._campaign + claim_key[-18:],
             values=self._names.values(variables) if self._names.all else {},
             variables=variables,
             metadata=metadata,
@@ -213,27 +229,26 @@ class _Sender:
     ) -> list[_Mail]:
         """Those whose mail is ours to send, with their entries; the rest gets its outcome here."""
         keyed = [mail for mail in mails if mail.own_key]
-        items = [(mail.claim_key, Claim(batch.id, mail.number - first)) for mail in mails]
-        items += [(self._journal.claim_key(own_key(m.key)), Claim(batch.id, m.number - first)) for m in keyed]
+        items = [(mail.claim_key, claim_of(batch.id, mail.number - first)) for mail in mails]
+        items += [(self._journal.claim_key(own_key(m.key)), claim_of(batch.id, m.number - first)) for m in keyed]
         found = await self._journal.claim(items)
         keys_held = {mail.number: held for mail, held in zip(keyed, found[len(mails) :], strict=True)}
         to_send: list[_Mail] = []
         earlier = 0
         for mail, there in zip(mails, found, strict=False):
-            claim = Claim(batch.id, mail.number - first)
-            held = keys_held.get(mail.number)
+            place = mail.number - first
+            held = keys_held.get(mail.number) if keys_held else None
             if there is None and held is not None:
-                await self._journal.release(Entry(mail.number, mail.address, EntryState.GONE))
-                outcomes[mail.number] = mail.outcome(
-                    SendState.EARLIER, reason="another address had the mail of its key"
-                )
-            elif there is None or await self._taken_over(mail, there, claim):
-                batch.entries[claim.place] = mail.entry(EntryState.PENDING)
-                if mail.address.lower() in self._suppressed:
+                await self._journal.release([Entry(mail.number, mail.address, EntryState.GONE)])
+                reason = "another address had the mail of its key"
+                outcomes[mail.number] = mail.outcome(SendState.EARLIER, reason=reason)
+            elif there is None or await self._taken_over(mail, there, Claim(batch.id, place)):
+                if self._suppressed and mail.address.lower() in self._suppressed:
                     reason = "on the vendor's suppression list"
-                    batch.entries[claim.place] = mail.entry(EntryState.SUPPRESSED, reason=reason)
+                    batch.rows[str(place)] = mail.row(EntryState.SUPPRESSED, reason=reason)
                     outcomes[mail.number] = mail.outcome(SendState.SUPPRESSED, reason=reason)
                 else:
+                    batch.rows[str(place)] = mail.row(EntryState.PENDING)
                     to_send.append(mail)
             else:
                 outcomes[mail.number] = await self._known(mail, there)
@@ -251,7 +266,7 @@ class _Sender:
         if row is None:
             free = not self._journal.alive(there.batch, self._clock.time())
             return free and await self._journal.retake(mail.claim_key, there, claim)
-        entry = row.entries.get(there.place)
+        entry = row.entry(there.place)
         if entry is None or entry.state is not EntryState.FAILED:
             return False
         if not await self._journal.retake(mail.claim_key, there, claim):
@@ -264,7 +279,7 @@ class _Sender:
         if there.batch.startswith(self._run + "#"):
             return mail.outcome(SendState.EARLIER, reason="the address stands earlier in the list")
         row = await self._row(there.batch)
-        entry = None if row is None else row.entries.get(there.place)
+        entry = None if row is None else row.entry(there.place)
         if row is None or entry is None:
             return mail.outcome(SendState.UNKNOWN, reason="another run is sending this one")
         state = self._journal.state(row, entry)
@@ -306,14 +321,20 @@ class _Sender:
             except BaseException:
                 # Cancelled in flight, or a bug: what was on its way may have arrived.
                 for mail in mails:
-                    cut_off = mail.entry(EntryState.UNKNOWN, reason="cut off while it was being sent")
-                    batch.entries[mail.number - first] = cut_off
+                    cut_off = mail.row(EntryState.UNKNOWN, reason="cut off while it was being sent")
+                    batch.rows[str(mail.number - first)] = cut_off
                 raise
             else:
                 self._failures = 0
                 for mail, result in zip(mails, results, strict=True):
                     self._settle(mail, result, first, batch, outcomes)
             return
+
+    def _text(self, ref: MessageRef) -> str:
+        """As text; a batch has one reference for all its mails with most vendors."""
+        if ref is not self._ref:
+            self._ref, self._ref_text = ref, str(ref)
+        return self._ref_text
 
     def _settle(
         self,
@@ -326,12 +347,12 @@ class _Sender:
         """One mail's outcome, for the caller and for the journal."""
         if isinstance(result, MessageRef):
             outcome = mail.outcome(SendState.SENT, ref=result)
-            entry = mail.entry(EntryState.SENT, ref=str(result))
+            row = mail.row(EntryState.SENT, ref=self._text(result))
         else:
             outcome = failure(mail.number, mail.key, mail.address, result)
-            entry = mail.entry(EntryState(outcome.state.value), reason=outcome.reason)
+            row = mail.row(EntryState(outcome.state.value), reason=outcome.reason)
         outcomes[mail.number] = outcome
-        batch.entries[mail.number - first] = entry
+        batch.rows[str(mail.number - first)] = row
 
 
 def _refused(error: ProviderError, count: int) -> int | None:
@@ -361,10 +382,10 @@ async def _batches(
 ) -> AsyncIterator[list[Recipient]]:
     if not isinstance(recipients, AsyncIterable):
         iterator = iter(recipients)
-        while batch := list(itertools.islice(iterator, size)):
-            yield batch
+        while some := list(itertools.islice(iterator, size)):
+            yield some
         return
-    batch = []
+    batch: list[Recipient] = []
     async for recipient in recipients:
         batch.append(recipient)
         if len(batch) == size:

@@ -85,7 +85,7 @@ class DemoEmail:
         self._faults = account.faults
         self._url = account.webhook_url
         self._prefix = f"demo/{account.tenant}/email/"
-        self._deliveries = webhooks.Deliveries(account.http)
+        self._deliver = account.deliver
 
     def translate(self, error: Exception) -> ProviderError | None:
         """The demo raises our errors itself."""
@@ -170,7 +170,7 @@ class DemoEmail:
         return webhooks.HEADER in request.headers
 
     async def webhook(self, request: RawRequest) -> WebhookResult[EmailEvent]:
-        """As `_deliver` signs it."""
+        """As `_keep` signs it."""
         webhooks.verify(request, self._clock.time())
         try:
             return WebhookResult[EmailEvent](events=tuple(TypeAdapter(list[EmailEvent]).validate_json(request.body)))
@@ -183,8 +183,7 @@ class DemoEmail:
         return CheckResult(vendor="demo", state=CheckState.OK, detail="made up: nothing is sent", sandbox=True)
 
     async def aclose(self) -> None:
-        """Let deliveries under way arrive."""
-        await self._deliveries.drain()
+        """Nothing of its own."""
 
     async def mails(self) -> AsyncIterator[DemoMail]:
         """The mails that were kept, in no particular order."""
@@ -224,7 +223,7 @@ class DemoEmail:
         await self._store.put([(key, to_json(entry)) for key, entry in kept.items()])
         if hook and events:
             body = to_json(events)
-            self._deliveries.post(hook, body, webhooks.sign(body, now))
+            self._deliver(hook, body, webhooks.sign(body, now))
         return refs
 
     async def _hook(self) -> str:

@@ -27,6 +27,10 @@ class EmailEventType(StrEnum):
     CLICKED = "clicked"
     UNKNOWN = "unknown"
 
+    @classmethod
+    def _missing_(cls, value: object) -> EmailEventType | None:
+        return cls.UNKNOWN if isinstance(value, str) else None
+
     @property
     def rank(self) -> int:
         """Order of delivery states, so that a late event never moves a mail backwards; 0 for all that says nothing."""

@@ -9,11 +9,12 @@ stays PENDING after its process died is unknown: nothing sends it again unless s
 from __future__ import annotations
 
 import hashlib
-from base64 import urlsafe_b64encode
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from pydantic import JsonValue
 
 from providers.core.clock import utc
 from providers.core.errors import InvalidRequestError, NotFoundError
@@ -21,7 +22,7 @@ from providers.core.json import from_json, to_json
 from providers.core.writes import alive
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
     from providers.core.clock import Clock
     from providers.core.store import Store
@@ -40,6 +41,10 @@ class EntryState(StrEnum):
     """Released: a later entry, or none, stands for the address."""
 
 
+Row: TypeAlias = list[JsonValue]
+"""An entry as it is stored; `Entry` names its fields."""
+
+
 class Entry(NamedTuple):
     """One recipient's place in a batch."""
 
@@ -51,34 +56,50 @@ class Entry(NamedTuple):
     ref: str = ""
     reason: str = ""
 
+    def row(self) -> Row:
+        """For the store."""
+        return [self.number, self.address, self.state.value, self.key, self.ref, self.reason]
+
+    @classmethod
+    def load(cls, row: JsonValue) -> Entry:
+        """From the store."""
+        if not isinstance(row, list):
+            raise TypeError(row)
+        number, address, state, key, ref, reason = row
+        return cls(int(str(number)), str(address), EntryState(str(state)), str(key), str(ref), str(reason))
+
 
 class Batch:
-    """A row of the journal."""
+    """A part of the journal: what one call to the vendor was to send, place by place."""
 
-    __slots__ = ("at", "entries", "id")
+    __slots__ = ("at", "id", "rows")
 
-    def __init__(self, id_: str, at: float, entries: dict[int, Entry]) -> None:
+    def __init__(self, id_: str, at: float, rows: dict[str, JsonValue]) -> None:
         self.id = id_
         self.at = at
-        self.entries = entries
+        self.rows = rows
 
     def dump(self) -> bytes:
         """For the store."""
-        return to_json({"t": self.at, "e": {str(place): [*entry] for place, entry in self.entries.items()}})
+        return to_json({"t": self.at, "e": self.rows})
 
     @classmethod
     def load(cls, id_: str, data: bytes) -> Batch:
         """From the store."""
-        row = from_json(data)
-        if not isinstance(row, dict) or not isinstance(entries := row["e"], dict):
+        stored = from_json(data)
+        if not isinstance(stored, dict) or not isinstance(rows := stored["e"], dict):
             raise TypeError(id_)
-        places = {int(place): _entry(fields) for place, fields in entries.items()}
-        return cls(id_, float(str(row["t"])), places)
+        return cls(id_, float(str(stored["t"])), rows)
 
-    @property
-    def owner(self) -> str:
-        """The process that sends it."""
-        return self.id.partition("#")[0]
+    def entry(self, place: int) -> Entry | None:
+        """The entry at a place."""
+        row = self.rows.get(str(place))
+        return None if row is None else Entry.load(row)
+
+    def entries(self) -> Iterator[tuple[int, Entry]]:
+        """All places."""
+        for place, row in self.rows.items():
+            yield int(place), Entry.load(row)
 
 
 class Claim(NamedTuple):
@@ -89,7 +110,7 @@ class Claim(NamedTuple):
 
     def dump(self) -> bytes:
         """For the store."""
-        return f"{self.batch}:{self.place}".encode()
+        return claim_of(self.batch, self.place)
 
     @classmethod
     def load(cls, data: bytes) -> Claim:
@@ -119,12 +140,12 @@ class CampaignStatus:
     failed: int
     unknown: int
     pending: int
-    journal: Journal
+    journal: Journal = field(repr=False, compare=False)
 
     async def unknowns(self) -> AsyncIterator[UnknownMail]:
         """The mails that may have been sent."""
         async for batch in self.journal.batches():
-            for entry in batch.entries.values():
+            for _, entry in batch.entries():
                 if self.journal.state(batch, entry) is EntryState.UNKNOWN:
                     reason = entry.reason or f"the process that sent it ended ({utc(batch.at):%Y-%m-%d %H:%M} UTC)"
                     yield UnknownMail(key=entry.key or entry.address, recipient=entry.address, reason=reason)
@@ -134,22 +155,36 @@ class CampaignStatus:
 
         Raises `NotFoundError` when this key is not unknown, `InvalidRequestError` for another word.
         """
+        if not await self._settle(resolution, key):
+            msg = f"key: no mail with an unknown outcome has the key {key[:80]!r}"
+            raise NotFoundError(msg, field="key")
+
+    async def resolve_all(self, resolution: str) -> int:
+        """Settle every unknown mail alike; how many there were."""
+        return await self._settle(resolution, None)
+
+    async def _settle(self, resolution: str, key: str | None) -> int:
         if resolution not in {"sent", "resend"}:
             msg = f"resolution: {resolution!r} is neither 'sent' nor 'resend'"
             raise InvalidRequestError(msg, field="resolution")
+        count = 0
         async for batch in self.journal.batches():
-            for place, entry in batch.entries.items():
-                unknown = self.journal.state(batch, entry) is EntryState.UNKNOWN
-                if unknown and key in {entry.key, entry.address}:
-                    if resolution == "sent":
-                        settled = entry._replace(state=EntryState.SENT, reason="resolved by hand")
-                    else:
-                        settled = entry._replace(state=EntryState.GONE)
-                        await self.journal.release(entry)
-                    await self.journal.amend(batch.id, {place: settled})
-                    return
-        msg = f"key: no mail with an unknown outcome has the key {key[:80]!r}"
-        raise NotFoundError(msg, field="key")
+            unknown = {
+                place: entry
+                for place, entry in batch.entries()
+                if self.journal.state(batch, entry) is EntryState.UNKNOWN
+                and (key is None or key in {entry.key, entry.address})
+            }
+            if not unknown:
+                continue
+            if resolution == "resend":
+                await self.journal.release(unknown.values())
+            state, reason = (EntryState.SENT, "resolved by hand") if resolution == "sent" else (EntryState.GONE, "")
+            await self.journal.amend(
+                batch.id, {place: entry._replace(state=state, reason=reason) for place, entry in unknown.items()}
+            )
+            count += len(unknown)
+        return count
 
 
 class Journal:
@@ -158,25 +193,25 @@ class Journal:
     def __init__(self, store: Store, campaign: str, clock: Clock) -> None:
         self._store = store
         self._campaign = campaign
+        self._claims = f"c/{campaign}/"
         self._clock = clock
 
     def claim_key(self, address: str) -> str:
         """The store's key of an address, or of a recipient's own key."""
-        digest = hashlib.blake2b(address.encode(), digest_size=9).digest()
-        return f"c/{self._campaign}/{urlsafe_b64encode(digest).decode()}"
+        return self._claims + hashlib.blake2b(address.encode(), digest_size=9).hexdigest()
 
-    async def claim(self, items: Sequence[tuple[str, Claim]]) -> list[Claim | None]:
+    async def claim(self, items: Sequence[tuple[str, bytes]]) -> list[Claim | None]:
         """Claim what is free; the claims that were there."""
-        found = await self._store.claim([(key, claim.dump()) for key, claim in items])
+        found = await self._store.claim(items)
         return [None if data is None else Claim.load(data) for data in found]
 
     async def retake(self, key: str, old: Claim, new: Claim) -> bool:
         """Take over a claim, unless somebody else just did."""
         return await self._store.swap(key, old.dump(), new.dump())
 
-    async def release(self, entry: Entry) -> None:
-        """Free an address and its own key."""
-        names = [entry.address, own_key(entry.key)] if entry.key else [entry.address]
+    async def release(self, entries: Iterable[Entry]) -> None:
+        """Free addresses and their own keys."""
+        names = [name for entry in entries for name in (entry.address, entry.key and own_key(entry.key)) if name]
         await self._store.put([(self.claim_key(name), None) for name in names])
 
     async def batch(self, id_: str) -> Batch | None:
@@ -198,9 +233,9 @@ class Journal:
         """Change entries of a row that others may be changing too."""
         name = f"b/{self._campaign}/{id_}"
         while (data := await self._store.get(name)) is not None:
-            row = Batch.load(id_, data)
-            row.entries.update(entries)
-            if await self._store.swap(name, data, row.dump()):
+            batch = Batch.load(id_, data)
+            batch.rows.update((str(place), entry.row()) for place, entry in entries.items())
+            if await self._store.swap(name, data, batch.dump()):
                 return
 
     def state(self, batch: Batch, entry: Entry) -> EntryState:
@@ -221,7 +256,7 @@ class Journal:
         """All counts."""
         counts: Counter[EntryState] = Counter()
         async for batch in self.batches():
-            counts.update(self.state(batch, entry) for entry in batch.entries.values())
+            counts.update(self.state(batch, entry) for _, entry in batch.entries())
         del counts[EntryState.GONE]
         numbers = {state.value: counts[state] for state in EntryState if state is not EntryState.GONE}
         return CampaignStatus(key=key, earlier=await self.skipped(), journal=self, **numbers)
@@ -230,20 +265,19 @@ class Journal:
         """Blank an address; whether it stood here. Its claim, a digest, stays: it gets no second mail."""
         data = await self._store.get(self.claim_key(address))
         claim = None if data is None else Claim.load(data)
-        row = None if claim is None else await self.batch(claim.batch)
-        if claim is None or row is None or claim.place not in row.entries:
+        batch = None if claim is None else await self.batch(claim.batch)
+        entry = None if claim is None or batch is None else batch.entry(claim.place)
+        if claim is None or entry is None:
             return False
-        await self.amend(claim.batch, {claim.place: row.entries[claim.place]._replace(address="", key="", reason="")})
+        await self.amend(claim.batch, {claim.place: entry._replace(address="", key="", reason="")})
         return True
+
+
+def claim_of(batch: str, place: int) -> bytes:
+    """A claim as it is stored."""
+    return f"{batch}:{place}".encode()
 
 
 def own_key(key: str) -> str:
     """A recipient's own key, so that it is never taken for an address."""
     return f"key {key}"
-
-
-def _entry(fields: object) -> Entry:
-    if not isinstance(fields, list):
-        raise TypeError(fields)
-    number, address, state, key, ref, reason = fields
-    return Entry(number, address, EntryState(state), key, ref, reason)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 from urllib.parse import quote
 
-from pydantic import AwareDatetime, BaseModel, JsonValue, SecretStr, TypeAdapter
+from pydantic import AwareDatetime, BaseModel, Field, JsonValue, SecretStr, TypeAdapter
 
 from providers.core.clock import utc
 from providers.core.errors import (
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from providers.email.api import Personal
 
 Json: TypeAlias = dict[str, JsonValue]
+Payload: TypeAlias = dict[str, object]
 
 PAGE = 500
 TRACKING_ID, METADATA_NAMES = "pm_id", "pm_meta"
@@ -61,6 +62,9 @@ TRACKING_ID, METADATA_NAMES = "pm_id", "pm_meta"
 
 PERSONAL_BYTES = 10_000
 LONGEST_ID = 200
+LONGEST_TIME = 11
+"""Digits of a unix time that may be meant."""
+
 SIGNATURE, TIMESTAMP = "x-twilio-email-event-webhook-signature", "x-twilio-email-event-webhook-timestamp"
 
 LISTS = {
@@ -150,21 +154,21 @@ class SendGridEmail:
             named.field = field
         if named.retry_after is None and response.status == 429:
             reset = response.headers.get("x-ratelimit-reset", "")
-            if reset.isascii() and reset.isdigit():
+            if reset.isascii() and reset.isdigit() and len(reset) <= LONGEST_TIME:
                 named.retry_after = max(int(reset) - self._clock.time(), 0.0)
         return named
 
     async def send(self, message: EmailMessage, tracking_id: str) -> MessageRef:
         """`POST /v3/mail/send` with one personalization."""
-        personal: Json = {"to": [_person(to) for to in message.to]}
+        personal: Payload = {"to": [_person(to) for to in message.to]}
         if message.cc:
             personal["cc"] = [_person(cc) for cc in message.cc]
         if message.bcc:
             personal["bcc"] = [_person(bcc) for bcc in message.bcc]
-        personal["custom_args"] = {**_custom_args(message.metadata, tracking_id)}
+        personal["custom_args"] = _custom_args(message.metadata, tracking_id)
         body = self._body(message, [personal])
         if message.template is not None:
-            personal["dynamic_template_data"] = dict(message.variables)
+            personal["dynamic_template_data"] = message.variables
         # Transactional links and pixels stay as they are unless the caller asks for tracking.
         body.setdefault(
             "tracking_settings",
@@ -178,7 +182,8 @@ class SendGridEmail:
     ) -> list[MessageRef | ProviderError]:
         """`POST /v3/mail/send` with a personalization each; tokens become substitutions, which the vendor fills."""
         names = Names(message)
-        entries: list[JsonValue] = [_personalization(message, names, i, one) for i, one in enumerate(recipients)]
+        _custom_args(message.metadata, "")
+        entries = [_personalization(message, names, i, one) for i, one in enumerate(recipients)]
         tagged = message.model_copy(
             update={
                 "subject": _tagged(message.subject, ""),
@@ -343,8 +348,8 @@ class SendGridEmail:
             {"unit": "email", "used": credit.used, "limit": credit.total, "remaining": credit.remain}
         )
 
-    def _body(self, message: EmailMessage, personalizations: Sequence[JsonValue]) -> Json:
-        body: Json = {"personalizations": list(personalizations), "from": _person(message.sender or self._from)}
+    def _body(self, message: EmailMessage, personalizations: list[Payload]) -> Payload:
+        body: Payload = {"personalizations": personalizations, "from": _person(message.sender or self._from)}
         if message.reply_to:
             body["reply_to"] = _person(message.reply_to)
         if message.subject:
@@ -368,9 +373,9 @@ class SendGridEmail:
             ]
         headers = dict(message.headers) | _unsubscribe(message.unsubscribe_url)
         if headers:
-            body["headers"] = {**headers}
+            body["headers"] = headers
         if message.tags:
-            body["categories"] = list(message.tags)
+            body["categories"] = message.tags
         if message.send_at is not None:
             body["send_at"] = int(message.send_at.timestamp())
         if self._sandbox:
@@ -439,18 +444,18 @@ def _moment(value: JsonValue, now: float) -> float:
     return seconds if 0 <= seconds < 253_402_300_800 else now
 
 
-def _person(text: str) -> Json:
+def _person(text: str) -> dict[str, str]:
     name, email = split(text)
     return {"email": email, "name": name} if name else {"email": email}
 
 
-def _custom_args(metadata: Mapping[str, str], tracking_id: str) -> dict[str, str]:
+def _custom_args(metadata: Mapping[str, str], tracking_id: str, whose: str = "") -> dict[str, str]:
     if not metadata:
         return {TRACKING_ID: tracking_id}
     for name in metadata:
         if name in EVENT_KEYS or name in {TRACKING_ID, METADATA_NAMES} or "," in name:
             msg = f"metadata: {name!r} is one of SendGrid's own event fields; use another name"
-            raise InvalidRequestError(msg, field=f"metadata.{name}", vendor="sendgrid")
+            raise InvalidRequestError(msg, field=f"{whose}metadata.{name}", vendor="sendgrid")
     return {**metadata, TRACKING_ID: tracking_id, METADATA_NAMES: ",".join(metadata)}
 
 
@@ -460,29 +465,30 @@ def _unsubscribe(url: str | None) -> dict[str, str]:
     return {"List-Unsubscribe": f"<{url}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
 
 
-def _personalization(message: EmailMessage, names: Names, index: int, personal: Personal) -> Json:
-    to: Json = {"email": personal.email}
+def _personalization(message: EmailMessage, names: Names, index: int, personal: Personal) -> Payload:
+    to = {"email": personal.email}
     if personal.name:
         to["name"] = personal.name
     metadata = {**message.metadata, **personal.metadata} if personal.metadata else message.metadata
-    custom_args = _custom_args(metadata, personal.tracking_id)
+    custom_args = _custom_args(metadata, personal.tracking_id, f"recipients.{index}." if personal.metadata else "")
     if metadata:
         _fits("custom_args", custom_args, index)
-    entry: Json = {"to": [to], "custom_args": {**custom_args}}
+    entry: Payload = {"to": [to], "custom_args": custom_args}
     if message.template is not None:
-        entry["dynamic_template_data"] = {**personal.variables}
+        entry["dynamic_template_data"] = personal.variables
     elif names.all:
         values = personal.values
         tags = {"{{" + name + "}}": values[name] for name in names.text}
         for name in names.subject:
             tags["{{" + name + "}}"] = values[name]
         for name in names.html:
-            tags["{{" + name + "|html}}"] = escape_html(values[name])
+            # A value must not bring a tag of its own: the vendor may fill that one too, and unescaped.
+            tags["{{" + name + "|html}}"] = escape_html(values[name]).replace("{", "&#123;")
         if tags:
             _fits("substitutions", tags, index)
-            entry["substitutions"] = {**tags}
+            entry["substitutions"] = tags
     if names.url and message.unsubscribe_url:
-        entry["headers"] = {**_unsubscribe(fill(message.unsubscribe_url, personal.values, escape_url))}
+        entry["headers"] = _unsubscribe(fill(message.unsubscribe_url, personal.values, escape_url))
     return entry
 
 
@@ -493,10 +499,8 @@ def _tagged(text: str, suffix: str) -> str:
 
 def _fits(part: str, values: Mapping[str, str], index: int) -> None:
     # A character is at most four bytes, and names are short: only long ones are counted exactly.
-    if (
-        len("".join(values.values())) + 100 * len(values) > PERSONAL_BYTES // 4
-        and len(to_json(values)) > PERSONAL_BYTES
-    ):
+    rough = sum(map(len, values.values())) + 100 * len(values)
+    if rough > PERSONAL_BYTES // 4 and len(to_json(values)) > PERSONAL_BYTES:
         msg = f"variables: {part} of one recipient are more than {PERSONAL_BYTES:,} bytes"
         raise InvalidRequestError(msg, field=f"recipients.{index}.variables", vendor="sendgrid")
 
@@ -559,7 +563,7 @@ class _Credits(BaseModel):
 
 class _Suppressed(BaseModel):
     email: str
-    created: int
+    created: Annotated[int, Field(ge=0, lt=253_402_300_800)]
     reason: str | None = None
 
 

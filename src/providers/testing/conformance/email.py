@@ -547,11 +547,11 @@ class EmailConformance:
             if await unsupported(providers, "status", lambda: providers.email.status(ref)):
                 return
             status = await providers.email.status(ref)
-            assert status.ref == Ref(vendor=ref.vendor, id=ref.id)
+            assert str(status.ref) == str(ref)
             assert status.recipient == ANA
             assert status.state in {*EmailEventType}
             again = await providers.email.status(str(ref))
-            assert again.ref == status.ref
+            assert str(again.ref) == str(ref)
             check_model(status)
 
         run(harness, scenario)
@@ -823,6 +823,7 @@ class EmailConformance:
                 await asyncio.sleep(0.01)
                 assert not task.done()
                 harness.clock.advance(0.1)
+                await ended(task)
                 with pytest.raises(ProviderTimeoutError) as caught:
                     await task
             error = caught.value
@@ -844,8 +845,8 @@ class EmailConformance:
                 await in_flight(harness.clock)
                 await asyncio.sleep(0.02)
                 task.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await task
+                await ended(task)
+                assert task.cancelled()
             assert isinstance(await providers.email.send(mail(BEN)), MessageRef)
             unknown = [one.key async for one in providers.unknowns.unknown()]
             assert unknown in ([], ["order-1001"])
@@ -1005,6 +1006,12 @@ async def in_flight(clock: ManualClock) -> None:
     while not clock.waiting:  # noqa: ASYNC110 (nobody could set an event)
         await asyncio.sleep(0.001)
     await asyncio.sleep(0.02)
+
+
+async def ended(task: asyncio.Task[object]) -> None:
+    """Wait for a call that must end by itself; an adapter that swallows its cancellation fails here."""
+    done, _ = await asyncio.wait({task}, timeout=PATIENCE / 2)
+    assert done, "the call does not end"
 
 
 def check_model(model: Model) -> None:
