@@ -2,6 +2,7 @@
 
 import base64
 import json
+import signal
 import subprocess
 import sys
 from importlib import import_module
@@ -66,6 +67,19 @@ def test_a_reader_that_goes_away_is_no_error(start):
 
     running.wait_for_end()
     assert (code, running.err()) == (141, "")
+
+
+def test_an_interrupted_call_ends_quietly_and_its_mail_is_unknown(start, sendgrid, tmp_path):
+    env = sendgrid.env | {"PROVIDER_STATE_URL": f"sqlite:///{tmp_path}/state.sqlite"}
+    message = {"to": ["ada@example.com"], "subject": "Hello", "text": "Hello"}
+    sendgrid.hold(after=0)
+    running = start("call", "email.send", "--input", json.dumps({"message": message}), env=env)
+    sendgrid.wait_for_mails(1)
+    running.signal(signal.SIGINT)
+    ended = running.end()
+
+    assert (ended.code, ended.out, ended.err) == (130, "", "")
+    assert len(start("unknowns", "--json", env=env).end().json["writes"]) == 1
 
 
 @pytest.mark.parametrize("command", ["status", "env"])

@@ -224,16 +224,35 @@ def test_unwrap_gives_the_adapter_in_use_and_refuses_others():
         p.email.unwrap(SendGridEmail)
 
 
-def test_an_unsupported_operation_is_refused_before_anything_is_sent(vendor, live, mail):
-    alpha = vendor("alpha", unsupported={"email.send": "it only receives"})
+@pytest.mark.parametrize("fields", [{"cc": ("bob@example.com",)}, {"template": "t-1"}])
+def test_what_a_vendor_cannot_express_is_refused_before_anything_is_sent(vendor, live, mail, fields):
+    unsupported = {"suppress": "it keeps no list", "cc": "one reader each", "template": "it has none"}
+    alpha = vendor("alpha", unsupported=unsupported)
 
     async def scenario():
         async with live() as p:
-            p.email._unsupported(p.email._route.target(None), "email.send")
+            with pytest.raises(UnsupportedOperationError, match="it keeps no list") as caught:
+                await p.email.suppress("ann@example.com")
+            with pytest.raises(UnsupportedOperationError, match=unsupported[next(iter(fields))]):
+                await p.email.send(mail(**fields))
+            assert alpha.calls == []
+            await p.email.send(mail())
+            return caught.value
 
-    with pytest.raises(UnsupportedOperationError, match="it only receives"):
-        asyncio.run(scenario())
-    assert alpha.calls == []
+    error = asyncio.run(scenario())
+    assert (error.vendor, error.operation) == ("alpha", "email.suppress")
+    assert not error.may_have_applied
+
+
+def test_what_one_vendor_cannot_express_goes_to_the_next(vendor, live, mail):
+    vendor("alpha", unsupported={"cc": "one reader each"})
+    vendor("beta")
+
+    async def scenario():
+        async with live("alpha,beta") as p:
+            return str(await p.email.send(mail(cc=("bob@example.com",)))), str(await p.email.send(mail()))
+
+    assert asyncio.run(scenario()) == ("beta:m1", "alpha:m1")
 
 
 # The instance of the process.

@@ -111,6 +111,14 @@ TABLE = {
         (429, {"retry-after": "tomorrow", "x-ratelimit-reset": "9" * 500}, b""),
         (RateLimitedError, NOT_APPLIED, None, None),
     ),
+    "too fast, before all time": (
+        (429, {"retry-after": "Mon, 01 Jan 0001 00:00:00 +1400"}, b""),
+        (RateLimitedError, NOT_APPLIED, None, None),
+    ),
+    "too fast, at a time that is none": (
+        (429, {"retry-after": "Mon, 01 Jan 99999 00:00:00 GMT"}, b""),
+        (RateLimitedError, NOT_APPLIED, None, None),
+    ),
     "server error": ((500, {}, errors(("internal error", None))), (ProviderUnavailableError, UNKNOWN, None, None)),
     "bad gateway": ((502, {}, b"<html>"), (ProviderUnavailableError, UNKNOWN, None, None)),
     "unavailable": ((503, {}, b""), (ProviderUnavailableError, NOT_APPLIED, None, None)),

@@ -42,8 +42,8 @@ examples:
   providers campaign customers.csv --subject "Hello {{name}}" --html mail.html --text mail.txt
 """
 
-SHOWN = 20
-"""Mails of one kind that are listed for people; `--json` and `--report` have them all."""
+SHOWN, ALIKE = 20, 3
+"""Mails, or reasons, that are listed for people, and mails of one reason; `--json` and `--report` have them all."""
 
 IN_MEMORY = 1000
 """Recipients that a campaign without a durable journal may have."""
@@ -55,7 +55,7 @@ MEANING = {
     SendState.SENT: "accepted by the vendor now",
     SendState.EARLIER: "had it already, or stand twice in the file",
     SendState.SUPPRESSED: "unsubscribed, bounced or complained before",
-    SendState.INVALID: "cannot be sent to: see above",
+    SendState.INVALID: "cannot be sent: see below",
     SendState.FAILED: "not sent; the same command tries them again",
     SendState.UNKNOWN: "may have been sent",
 }
@@ -321,7 +321,7 @@ class _Run:
                 self.checked_only += outcome.ref.dry_run
                 self.made_up += outcome.ref.vendor == "demo" and "demo" not in self.vendors
             if outcome.state not in {SendState.SENT, SendState.EARLIER, SendState.SUPPRESSED}:
-                self._list(line, outcome, progress)
+                self._list(line, outcome)
             write(line, outcome)
             progress.step(self.states)
 
@@ -334,14 +334,9 @@ class _Run:
             if self.signal is not None:
                 return
 
-    def _list(self, line: int, outcome: SendOutcome, progress: _Progress) -> None:
-        kept = self.listed[outcome.state]
-        kept.append({"line": line, "recipient": outcome.recipient, "key": outcome.key, "reason": outcome.reason})
-        if not self.plan.options.json and outcome.state is not SendState.UNKNOWN and len(kept) <= SHOWN:
-            progress.clear()
-            note(f"line {line}: {outcome.state.value}: {outcome.recipient}: {shortened(outcome.reason)}")
-            if len(kept) == SHOWN:
-                note(f"(more that are {outcome.state.value} are not listed here; --report FILE has them all)")
+    def _list(self, line: int, outcome: SendOutcome) -> None:
+        entry = {"line": line, "recipient": outcome.recipient, "key": outcome.key, "reason": outcome.reason}
+        self.listed[outcome.state].append(entry)
 
     def _catch_signals(self, stack: ExitStack) -> None:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -494,12 +489,29 @@ class _Run:
             say(f"{self.checked_only:,} mails were only checked by the vendor (sandbox), not sent.")
         if self.made_up:
             say(f"{self.made_up:,} had it in demo only, so nothing reached them: give this campaign another --key.")
+        self._print_not_sent()
         self._print_unknown()
         if not complete:
             if self.journalled:
-                say("In the journal: " + ", ".join(f"{number:,} {state}" for state, number in self.journalled.items()))
+                say(
+                    "",
+                    "In the journal: " + ", ".join(f"{number:,} {state}" for state, number in self.journalled.items()),
+                )
             if self.error is None or self.error.code != "key_reused":
                 say("To go on: run the same command again. Nobody gets the mail twice.")
+
+    def _print_not_sent(self) -> None:
+        """Thousands fail for one reason: each reason once, with the first who met it."""
+        groups: dict[str, list[str]] = {}
+        for state in (SendState.INVALID, SendState.FAILED):
+            for entry in self.listed[state]:
+                who = f"line {entry['line']} {entry['recipient']}"
+                groups.setdefault(f"{state.value}: {shortened(str(entry['reason']))}", []).append(who)
+        for reason, people in [*groups.items()][:SHOWN]:
+            more = f", and {len(people) - ALIKE:,} more" if len(people) > ALIKE else ""
+            say("", reason, f"  {', '.join(people[:ALIKE])}{more}")
+        if len(groups) > SHOWN:
+            say("", f"and {len(groups) - SHOWN:,} more reasons; --report FILE has everything")
 
     def _print_unknown(self) -> None:
         if not self.unknowns:
@@ -544,12 +556,6 @@ class _Progress:
         # Every one of the first ten batches, then every tenth, then every hundredth.
         elif self._done == self._total or batches % 10 ** (len(str(batches)) - 1) == 0:
             note(text)
-
-    def clear(self) -> None:
-        """Make room for another line."""
-        if self._open:
-            sys.stderr.write("\r\033[K")
-            self._open = False
 
     def end(self) -> None:
         """Leave the last line as it is."""

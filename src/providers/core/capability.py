@@ -10,7 +10,6 @@ from providers.core.errors import (
     ConfigurationError,
     PermissionDeniedError,
     ProviderError,
-    UnsupportedOperationError,
 )
 from providers.core.models import CheckResult, CheckState, Ref
 from providers.core.operation import Effect, Operation
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from providers.core.clock import Clock
-    from providers.core.pipeline import Target
     from providers.core.route import Route
     from providers.core.store import Store
 
@@ -79,13 +77,6 @@ class Capability(Generic[A]):
                 state = CheckState.REFUSED if isinstance(error, REFUSED) else CheckState.UNREACHABLE
                 results.append(CheckResult(vendor=target.facts.vendor, state=state, detail=str(error)))
         return results
-
-    def _unsupported(self, target: Target[A], what: str) -> None:
-        """Raise `UnsupportedOperationError` when the vendor's facts say that it cannot express `what`."""
-        why = target.facts.unsupported.get(what)
-        if why is not None:
-            vendor = target.facts.vendor
-            raise UnsupportedOperationError(f"{what}: {why}", vendor=vendor, operation=f"{self.name}.{what}")
 
 
 def as_ref(ref: Ref | str) -> Ref:

@@ -17,6 +17,7 @@ from providers.core.errors import (
     ProviderError,
     ProviderTimeoutError,
     RateLimitedError,
+    UnsupportedOperationError,
 )
 from providers.core.operation import Effect
 from providers.core.retry import may_repeat, repeat
@@ -143,6 +144,9 @@ class Pipeline:
         reserved: Reservation | None = None
         call.vendor = target.facts.vendor
         try:
+            why = target.facts.unsupported.get(call.operation.name.partition(".")[2])
+            if why is not None:
+                raise UnsupportedOperationError(why)
             breaker.check()
             if target.budget is not None and call.operation.unit is not None:
                 reserved = await target.budget.reserve(call.operation.unit, call.units)

@@ -16,6 +16,7 @@ from providers.core.errors import (
     NotFoundError,
     ProviderError,
     RejectedError,
+    UnsupportedOperationError,
 )
 from providers.core.models import RawRequest, Ref, WebhookEndpoint, WebhookResult
 from providers.core.operation import Effect, Operation
@@ -310,7 +311,10 @@ async def _suppressions(adapter: EmailAdapter, cursor: str) -> tuple[list[Suppre
 
 
 def check_limits(facts: VendorFacts, message: EmailMessage, moment: float) -> None:
-    """Raise `InvalidRequestError` for what this vendor is known to refuse, before anything is sent."""
+    """Raise for what this vendor is known to refuse or cannot express, before anything is sent."""
+    for feature, why in facts.unsupported.items():
+        if getattr(message, feature, None):
+            raise UnsupportedOperationError(f"{feature}: {why}")
     limits = facts.limits
     people = len(message.to) + len(message.cc) + len(message.bcc)
     if people > limits["recipients"]:

@@ -58,6 +58,8 @@ LONGEST_PAUSE, PAUSES = 900.0, 20
 FINAL = frozenset(SuppressionReason) - {SuppressionReason.BLOCKED}
 """Reasons that end it for good; a block is a refusal of one day, and vendors try again."""
 
+TWICE = "the address stands earlier in the list"
+
 _runs = itertools.count(1)
 
 
@@ -234,6 +236,7 @@ class _Sender:
         found = await self._journal.claim(items)
         keys_held = {mail.number: held for mail, held in zip(keyed, found[len(mails) :], strict=True)}
         to_send: list[_Mail] = []
+        taken: set[str] = set()
         earlier = 0
         for mail, there in zip(mails, found, strict=False):
             place = mail.number - first
@@ -242,7 +245,10 @@ class _Sender:
                 await self._journal.release([Entry(mail.number, mail.address, EntryState.GONE)])
                 reason = "another address had the mail of its key"
                 outcomes[mail.number] = mail.outcome(SendState.EARLIER, reason=reason)
+            elif mail.claim_key in taken:
+                outcomes[mail.number] = mail.outcome(SendState.EARLIER, reason=TWICE)
             elif there is None or await self._taken_over(mail, there, Claim(batch.id, place)):
+                taken.add(mail.claim_key)
                 if self._suppressed and mail.address.lower() in self._suppressed:
                     reason = "on the vendor's suppression list"
                     batch.rows[str(place)] = mail.row(EntryState.SUPPRESSED, reason=reason)
@@ -277,7 +283,7 @@ class _Sender:
     async def _known(self, mail: _Mail, there: Claim) -> SendOutcome:
         """The outcome of a recipient whose mail another place stands for."""
         if there.batch.startswith(self._run + "#"):
-            return mail.outcome(SendState.EARLIER, reason="the address stands earlier in the list")
+            return mail.outcome(SendState.EARLIER, reason=TWICE)
         row = await self._row(there.batch)
         entry = None if row is None else row.entry(there.place)
         if row is None or entry is None:

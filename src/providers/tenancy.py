@@ -1,0 +1,146 @@
+"""Whose accounts are used: a tenant's credentials, and the adapters made with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from providers import catalog
+from providers.core.account import Account
+from providers.core.errors import ConfigurationError
+from providers.core.pipeline import Target
+from providers.core.redact import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from providers.core.budget import Budget
+    from providers.core.models import CredentialSource
+    from providers.core.operation import Variable, VendorFacts
+    from providers.core.pipeline import Adapter
+    from providers.shared import Shared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """Whose view it is: `""` is the platform itself. `own` or `source` are its credentials, if it brings any."""
+
+    name: str = ""
+    own: Mapping[str, str] | None = field(default=None, repr=False)
+    source: CredentialSource | None = None
+    budgets: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def has_accounts(self) -> bool:
+        """Whether it uses accounts of its own rather than the platform's."""
+        return self.own is not None or self.source is not None
+
+
+class Accounts:
+    """Makes what a capability is sent to, for one tenant."""
+
+    def __init__(self, shared: Shared, tenant: Tenant) -> None:
+        self._shared = shared
+        self._tenant = tenant
+        # A tenant's secrets are forgotten with its view.
+        self._redact = Redactor() if tenant.has_accounts else shared.redact
+
+    def lacks(self, facts: VendorFacts) -> tuple[Variable, ...]:
+        """What the tenant's own credentials lack; those of a source are known when they are fetched."""
+        if self._tenant.source is not None:
+            return ()
+        own = self._tenant.own or {}
+        return tuple(
+            variable
+            for variable in facts.variables
+            if variable.required
+            and not any(own.get(name) for name in (variable.name, *variable.aliases))
+            and (variable.account or self._shared.settings.value(variable) is None)
+        )
+
+    def target(self, facts: VendorFacts) -> Target[Adapter]:
+        """The vendor's account that serves this tenant; its adapter is built at the first call."""
+        account = self._account_id(facts)
+        return Target(
+            facts,
+            lambda: self._build(facts),
+            account=account,
+            redact=self._redact,
+            guards=self._shared.guards(facts, account),
+            budget=self._budget(facts, account),
+        )
+
+    def _account_id(self, facts: VendorFacts) -> str:
+        """A name of the account that survives rotated keys: the vendor's own id of it, or whose it is."""
+        if self._tenant.has_accounts:
+            whose = (self._tenant.own or {}).get(facts.account) or "tenant:" + self._tenant.name
+        else:
+            platform = self._shared.settings.credentials(facts).get(facts.account)
+            whose = platform.get_secret_value() if platform else "platform"
+        return f"{facts.capability}.{facts.vendor}/{whose}"
+
+    def _budget(self, facts: VendorFacts, account: str) -> Budget | None:
+        """The account's budget, and within it the tenant's own."""
+        shared = self._shared
+        limits = (
+            (account, shared.settings.budget(facts.vendor)),
+            (f"{account}/{self._tenant.name}", self._tenant.budgets.get(facts.vendor)),
+        )
+        budget: Budget | None = None
+        for key, text in limits:
+            if text:
+                from providers.core.budget import Budget, BudgetSpec
+
+                spec = BudgetSpec.parse(text, f"PROVIDER_BUDGET_{facts.vendor.upper()}")
+                budget = Budget(spec, key, facts=facts, store=shared.store, clock=shared.clock, within=budget)
+        return budget
+
+    def _build(self, facts: VendorFacts) -> Adapter | Awaitable[Adapter]:
+        if self._tenant.source is not None and facts.variables:
+            return self._build_from(self._tenant.source, facts)
+        return self._adapter(facts, self._tenant.own or {})
+
+    async def _build_from(self, source: CredentialSource, facts: VendorFacts) -> Adapter:
+        return self._adapter(facts, await source.get(facts.vendor))
+
+    def _adapter(self, facts: VendorFacts, own: Mapping[str, str]) -> Adapter:
+        shared = self._shared
+        values = self._values(facts, own)
+        secret = [values[v.name].get_secret_value() for v in facts.variables if v.secret and v.name in values]
+        self._redact.add(secret)
+        account = Account(
+            facts=facts,
+            credentials=values,
+            base_url=shared.settings.base_url(facts),
+            http=shared.http,
+            store=shared.store,
+            clock=shared.clock,
+            faults=shared.faults,
+            deliver=shared.deliver,
+            tenant=self._tenant.name,
+            webhook_url=shared.settings.webhook_url(facts.capability, facts.vendor),
+        )
+        adapter = catalog.adapter_class(facts)(account)
+        shared.adapters.add(adapter)
+        return adapter
+
+    def _values(self, facts: VendorFacts, own: Mapping[str, str]) -> dict[str, SecretStr]:
+        values = self._shared.settings.credentials(facts)
+        if self._tenant.has_accounts:
+            inherited = {v.name for v in facts.variables if not v.account}
+            values = {name: value for name, value in values.items() if name in inherited}
+            for variable in facts.variables:
+                given = next((own[name] for name in (variable.name, *variable.aliases) if own.get(name)), None)
+                if given is not None:
+                    values[variable.name] = SecretStr(given)
+        missing = [v.name for v in facts.variables if v.required and v.name not in values]
+        if missing:
+            tenant = self._tenant.name or None
+            whose = f"among the credentials of tenant {tenant!r}" if tenant else "in the settings"
+            msg = f"{facts.title}: {', '.join(missing)} missing {whose}"
+            raise ConfigurationError(msg, vendor=facts.vendor, tenant=tenant)
+        return values
