@@ -34,7 +34,7 @@ GENERAL = {
     "PROVIDER_ALLOW_DEMO": "1: demo is allowed although this is production",
     "PROVIDER_STATE_URL": "memory:// or sqlite:///path: limits, keys, journals, budgets",
     "PROVIDER_WEBHOOK_URL": "where demo vendors deliver webhooks; may hold {capability} and {vendor}",
-    "PROVIDER_SERVICE": "name of this service: user agent",
+    "PROVIDER_SERVICE": "name of this service, shown to vendors as user agent",
     "PROVIDER_PLUGINS": "third-party vendors that may be loaded, e.g. email.postmark; unset: all that are installed",
     "PROVIDER_EMAIL_REDIRECT_TO": "staging: every mail goes to this address instead",
 }

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+import providers
 from providers.core.errors import ConfigurationError
 from providers.core.redact import Redactor
 
@@ -47,6 +48,9 @@ class Shared:
         from providers.core.writes import Writes
 
         self.settings = settings
+        self.user_agent = " ".join(
+            filter(None, (settings.text("PROVIDER_SERVICE"), f"providers/{providers.__version__}"))
+        )
         self.clock: Clock = clock or SystemClock()
         self.store: Store = store or open_store(settings.state_url, self.clock)
         self.redact = Redactor()

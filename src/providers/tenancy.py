@@ -121,6 +121,7 @@ class Accounts:
             clock=shared.clock,
             faults=shared.faults,
             deliver=shared.deliver,
+            user_agent=shared.user_agent,
             tenant=self._tenant.name,
             webhook_url=shared.settings.webhook_url(facts.capability, facts.vendor),
         )

@@ -64,7 +64,7 @@ def test_opening_loads_no_http_no_vendor_and_nothing_heavy() -> None:
 def test_naming_what_one_needs_to_open_loads_no_event_loop() -> None:
     loaded, _ = fresh("from providers import Providers, Settings")
 
-    assert not loaded & {"asyncio", "ssl", "logging", "dotenv"}
+    assert not loaded & {"asyncio", "ssl", "dotenv"}
     assert not loaded & (HTTP | VENDORS | HEAVY)
 
 

@@ -245,8 +245,8 @@ def test_a_tenants_own_budget_does_not_lift_the_platforms(vendor, live, mail):
 def test_a_budget_for_a_vendor_that_does_not_exist_is_refused(vendor, live):
     vendor("alpha")
     p = live()
-    with pytest.raises(ConfigurationError, match="alhpa"):
-        p.scoped("m-1", budgets={"alhpa": "1/month"})
+    with pytest.raises(ConfigurationError, match="omega"):
+        p.scoped("m-1", budgets={"omega": "1/month"})
 
 
 @pytest.mark.parametrize("text", ["lots", "10", "10 EUR/month", "10/year", "-1/month"])

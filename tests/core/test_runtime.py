@@ -224,17 +224,13 @@ def test_unwrap_gives_the_adapter_in_use_and_refuses_others():
         p.email.unwrap(SendGridEmail)
 
 
-@pytest.mark.parametrize("fields", [{"cc": ("bob@example.com",)}, {"template": "t-1"}])
-def test_what_a_vendor_cannot_express_is_refused_before_anything_is_sent(vendor, live, mail, fields):
-    unsupported = {"suppress": "it keeps no list", "cc": "one reader each", "template": "it has none"}
-    alpha = vendor("alpha", unsupported=unsupported)
+def test_an_operation_that_a_vendor_cannot_express_is_refused_before_anything_is_sent(vendor, live, mail):
+    alpha = vendor("alpha", unsupported={"suppress": "it keeps no list"})
 
     async def scenario():
         async with live() as p:
             with pytest.raises(UnsupportedOperationError, match="it keeps no list") as caught:
                 await p.email.suppress("ann@example.com")
-            with pytest.raises(UnsupportedOperationError, match=unsupported[next(iter(fields))]):
-                await p.email.send(mail(**fields))
             assert alpha.calls == []
             await p.email.send(mail())
             return caught.value
@@ -245,14 +241,14 @@ def test_what_a_vendor_cannot_express_is_refused_before_anything_is_sent(vendor,
 
 
 def test_what_one_vendor_cannot_express_goes_to_the_next(vendor, live, mail):
-    vendor("alpha", unsupported={"cc": "one reader each"})
+    vendor("alpha", unsupported={"send": "it only receives"})
     vendor("beta")
 
     async def scenario():
         async with live("alpha,beta") as p:
-            return str(await p.email.send(mail(cc=("bob@example.com",)))), str(await p.email.send(mail()))
+            return str(await p.email.send(mail()))
 
-    assert asyncio.run(scenario()) == ("beta:m1", "alpha:m1")
+    assert asyncio.run(scenario()) == "beta:m1"
 
 
 # The instance of the process.
@@ -422,17 +418,18 @@ def test_one_instance_serves_several_event_loops_in_a_row(state, mail, monkeypat
         assert len(server.mails) == 3
 
 
-@pytest.mark.xfail(reason="adapters of views are kept until everything is closed; a bounded cache per account is due")
 def test_views_made_for_every_request_do_not_pile_up(vendor, live, mail):
-    vendor("alpha")
+    alpha = vendor("alpha")
 
     async def scenario():
         async with live() as p:
             for _ in range(50):
                 await p.scoped("m-1", credentials={"ALPHA_KEY": "key-1"}).email.send(mail())
-            return len(p._shared.adapters)
+            alpha.made.clear()
+            gc.collect()
+            return sum(isinstance(thing, alpha) for thing in gc.get_objects())
 
-    assert asyncio.run(scenario()) < 50
+    assert asyncio.run(scenario()) < 5
 
 
 def test_a_message_built_once_may_be_sent_through_every_view(mail):

@@ -22,6 +22,8 @@ from pathlib import Path
 
 import pytest
 
+from providers import catalog
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "ADDING_A_VENDOR.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -39,6 +41,7 @@ VARYING = (
     (re.compile(r"\b\d+(\.\d+)? ?(s|seconds|ms)\b"), "TIME"),
     (re.compile(r"~[0-9a-f]+-[0-9a-f]+-[0-9a-f]+"), "~ID"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?( ?(Z|UTC|\+00:00))?"), "MOMENT"),
+    (re.compile(r" +(?=\[ *\d+%\])"), " "),
     (re.compile(r"[ \t]+$", re.MULTILINE), ""),
 )
 
@@ -130,11 +133,14 @@ def transcript(block: Block) -> list[tuple[str, str]]:
 def test_what_a_page_shows_is_what_happens(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(catalog, "_plugins", catalog._plugins.__wrapped__)
     names: dict = {"__name__": "page"}
     printed = None
     with asyncio.Runner() as runner:
         for block in blocks(path):
             if block.name:
+                (tmp_path / block.name).parent.mkdir(exist_ok=True)
                 (tmp_path / block.name).write_text(block.body, encoding="utf-8")
             elif block.kind == "python":
                 printed = run_python(block, path, names, runner)
@@ -145,7 +151,7 @@ def test_what_a_page_shows_is_what_happens(path: Path, tmp_path: Path, monkeypat
                 for command, shown in transcript(block):
                     assert comparable(run_command(command, tmp_path)) == comparable(shown), f"{path.name}:{block.line}"
             else:
-                assert block.kind in {"sh", "text", "dotenv", "yaml"}, f"{path.name}:{block.line}: {block.kind!r}"
+                assert block.kind in {"sh", "text", "toml"}, f"{path.name}:{block.line}: {block.kind!r}"
             printed = None
 
 

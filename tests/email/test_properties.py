@@ -1,9 +1,11 @@
 """What must hold for any input: replies, addresses, templates, references."""
 
 import asyncio
+import itertools
 import json
 import re
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -17,7 +19,9 @@ from providers.core.models import Model
 from providers.core.transport import HttpResponse
 from providers.email import EmailMessage, Recipient
 from providers.email.address import CONTROL, normalise, normalise_named, split
-from providers.email.template import escape_html, escape_url, fill, filled, tokens
+from providers.email.api import Personal
+from providers.email.sendgrid import _personalization, _tagged
+from providers.email.template import Names, escape_html, escape_url, fill, filled, tokens
 from providers.testing.clock import ManualClock
 
 SETTINGS = Settings(
@@ -37,8 +41,8 @@ json_values = st.recursive(
     max_leaves=8,
 )
 known_keys = st.sampled_from(
-    ["errors", "message", "field", "messages", "to_email", "status", "email", "created", "reason", "domain", "dns", "id",
-     "valid", "validation_results", "webhooks", "url", "public_key", "scopes", "remain", "total", "used",
+    ["errors", "message", "field", "messages", "to_email", "status", "email", "created", "reason", "domain", "dns",
+     "id", "valid", "validation_results", "webhooks", "url", "public_key", "scopes", "remain", "total", "used",
      "last_event_time", "opens_count"]
 )  # fmt: skip
 shaped = st.recursive(
@@ -101,13 +105,15 @@ def test_any_reply_to_any_operation_is_a_model_or_an_error_of_ours(name, replies
         async with Providers(SETTINGS, clock=ManualClock(), transport=Answers(replies)) as providers:
             return await CALLS[name](providers)
 
+    result, error = None, None
     try:
         result = asyncio.run(scenario())
-    except ProviderError as error:
+    except ProviderError as raised:
+        error = raised
+    if error is not None:
         assert len(str(error)) <= 1000
         assert error.operation
         assert error.retry_after is None or 0 <= error.retry_after < float("inf")
-        return
     for one in result if isinstance(result, list) else [result]:
         if one is not None:
             assert isinstance(one, Model)
@@ -141,10 +147,13 @@ def test_a_good_address_keeps_its_local_part_and_folds_its_domain(address, space
 @given(NEAR | st.text(max_size=40) | st.builds(lambda a, x: a + x, ADDRESSES, NEAR))
 def test_whatever_passes_is_stable_and_has_no_control_characters(text):
     for check in (normalise, normalise_named):
+        once, problem = text, ""
         try:
             once = check(text)
         except ValueError as error:
-            assert not CONTROL.search(str(error))
+            problem = str(error)
+        if problem:
+            assert not CONTROL.search(problem)
             continue
         assert check(once) == once
         assert not CONTROL.search(once)
@@ -185,9 +194,10 @@ def test_domains_of_all_scripts_become_ascii(given, wanted):
 
 @pytest.mark.parametrize(
     "address",
-    ["", " ", "a", "@", "a@", "@a.b", "a@b", "a@b..c", "a@-b.c", "a@b-.c", ".a@b.cc", "a.@b.cc", "a..b@b.cc", "a b@c.de",
-     "a@b.c d", "a@1.2.3.4", "a@[1.2.3.4]", "a@b.cc\n", "a\n@b.cc", "a@b.cc,d@e.ff", "<a@b.cc>", "ä@b.cc", "a@b.cc\u2028",
-     "a@b@c.dd", "x" * 65 + "@b.cc", "a@" + "b" * 64 + ".cc", "a@" + ("b" * 60 + ".") * 5 + "cc", '"a b"@c.dd'],
+    ["", " ", "a", "@", "a@", "@a.b", "a@b", "a@b..c", "a@-b.c", "a@b-.c", ".a@b.cc", "a.@b.cc", "a..b@b.cc",
+     "a b@c.de", "a@b.c d", "a@1.2.3.4", "a@[1.2.3.4]", "a@b.cc\n", "a\n@b.cc", "a@b.cc,d@e.ff", "<a@b.cc>", "ä@b.cc",
+     "a@b.cc\u2028", "a@b@c.dd", "x" * 65 + "@b.cc", "a@" + "b" * 64 + ".cc", "a@" + ("b" * 60 + ".") * 5 + "cc",
+     '"a b"@c.dd'],
 )  # fmt: skip
 def test_what_is_no_address_is_refused_in_words_that_can_be_shown(address):
     with pytest.raises(ValueError, match=r".") as caught:
@@ -266,12 +276,6 @@ def test_no_value_adds_an_element_to_a_page(a, b):
 @given(HOSTILE, HOSTILE)
 def test_no_value_brings_a_tag_for_the_vendor_to_fill(a, b):
     """The vendor replaces one tag after the other, in an order of its own: no value may look like a tag."""
-    import itertools
-
-    from providers.email.api import Personal
-    from providers.email.sendgrid import _personalization, _tagged
-    from providers.email.template import Names
-
     message = EmailMessage(subject="News", text="{{a}} {{b}}", html=PAGE)
     names = Names(message)
     values = {"a": a, "b": b}
@@ -302,8 +306,6 @@ def test_text_without_tokens_stays_and_tokens_are_filled_once(text, value):
 def test_a_value_in_a_url_is_one_component(value):
     url = fill("https://x/u/{{v}}/end?q=1", {"v": value}, escape_url)
     assert re.fullmatch(r"https://x/u/[A-Za-z0-9._~%-]*/end\?q=1", url)
-    from urllib.parse import unquote
-
     assert unquote(url[len("https://x/u/") : -len("/end?q=1")]) == value
 
 
@@ -325,12 +327,14 @@ def test_a_reference_is_read_back_from_its_text(vendor, id_):
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=300))
 def test_any_text_is_a_reference_or_refused(text):
+    field = None
     try:
         ref = Ref.parse(text)
     except InvalidRequestError as error:
-        assert error.field == "ref"
+        field = error.field
     else:
         assert str(ref) == text
+    assert field in {None, "ref"}
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,9 @@ def ours(live, accepting, bodies):
 
 
 def theirs(built):
-    """The library's JSON. It turns the order of categories and attachments round, which means nothing in a mail."""
+    """The library's JSON. It turns the order of these lists round, which means nothing to the vendor."""
     body = built.get()
-    for name in {"categories", "attachments"} & body.keys():
+    for name in {"personalizations", "categories", "attachments"} & body.keys():
         body[name] = body[name][::-1]
     return body
 
@@ -217,10 +217,7 @@ def test_a_campaign_by_template_gives_each_reader_their_own_data(ours, mail):
         Recipient(email="ana@example.com", name="Ana", variables={"n": 1}),
         Recipient(email="ben@example.com", name="Ben", variables={"n": 2}),
     ]
-    mine, judge = ours(text, readers), theirs(built)
-    by_reader = lambda body: sorted(body["personalizations"], key=lambda p: p["to"][0]["email"])  # noqa: E731
-    assert by_reader(mine) == by_reader(judge)
-    assert {**mine, "personalizations": 0} == {**judge, "personalizations": 0}
+    assert ours(text, readers) == theirs(built)
 
 
 def test_the_subuser_and_the_key_travel_as_the_library_sends_them(live, accepting, mail):

@@ -47,9 +47,13 @@ mutations = st.sampled_from(["payload", "timestamp", "signature", "none"])
 
 
 @settings(max_examples=120, deadline=None)
-@given(payload=st.text(max_size=200), what=mutations, place=st.integers(0, 10_000), other=st.characters())
+@given(
+    payload=st.text(st.characters(exclude_categories=["Cs"]), max_size=200),
+    what=mutations,
+    place=st.integers(0, 10_000),
+    other=st.characters(exclude_categories=["Cs"]),
+)
 def test_signatures_that_somebody_changed_are_judged_alike(payload, what, place, other):
-    payload = payload.encode("utf-8", "replace").decode()
     headers = SIGNER.headers(payload.encode(), "1795359600")
     parts = {"signature": "", "timestamp": "", "payload": payload}
     for name, value in headers.items():
@@ -58,8 +62,6 @@ def test_signatures_that_somebody_changed_are_judged_alike(payload, what, place,
         text = parts[what]
         at = place % len(text)
         parts[what] = text[:at] + other + text[at + 1 :]
-    if not parts[what if what != "none" else "payload"].isprintable() and what != "payload":
-        return
     ours = mine(SIGNER.public_key, parts["signature"], parts["timestamp"], parts["payload"])
     theirs = judged(SIGNER.public_key, parts["signature"], parts["timestamp"], parts["payload"])
     if ours is not theirs:

@@ -113,7 +113,7 @@ TABLE = {
     ),
     "too fast, before all time": (
         (429, {"retry-after": "Mon, 01 Jan 0001 00:00:00 +1400"}, b""),
-        (RateLimitedError, NOT_APPLIED, None, None),
+        (RateLimitedError, NOT_APPLIED, 0, None),
     ),
     "too fast, at a time that is none": (
         (429, {"retry-after": "Mon, 01 Jan 99999 00:00:00 GMT"}, b""),

@@ -335,7 +335,12 @@ class _Run:
                 return
 
     def _list(self, line: int, outcome: SendOutcome) -> None:
-        entry = {"line": line, "recipient": outcome.recipient, "key": outcome.key, "reason": outcome.reason}
+        entry: dict[str, object] = {
+            "line": line,
+            "recipient": outcome.recipient,
+            "key": outcome.key,
+            "reason": outcome.reason,
+        }
         self.listed[outcome.state].append(entry)
 
     def _catch_signals(self, stack: ExitStack) -> None:

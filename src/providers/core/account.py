@@ -31,6 +31,7 @@ class Account:
         http: the shared HTTP transport, opened at first use.
         store, clock: shared state and time.
         faults: failures staged for made-up vendors.
+        user_agent: what requests say they come from.
         deliver: posts a made-up vendor's webhook in the background.
         webhook_url: where made-up vendors deliver their webhooks; `""` for nowhere.
 
@@ -44,6 +45,7 @@ class Account:
     clock: Clock
     faults: Faults
     deliver: Callable[[str, bytes, Mapping[str, str]], None]
+    user_agent: str
     tenant: str = ""
     webhook_url: str = ""
 

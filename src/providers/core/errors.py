@@ -80,9 +80,8 @@ class ProviderError(Exception):
 
     def __str__(self) -> str:
         text = self.message or type(self).__name__
-        where = ", ".join(str(part) for part in (self.vendor, self.operation) if part)
-        if self.status is not None:
-            where += f", HTTP {self.status}"
+        status = f"HTTP {self.status}" if self.status is not None else None
+        where = ", ".join(part for part in (self.vendor, self.operation, status) if part)
         suffix = f" ({where})" if where else ""
         return text[: MAX_TEXT - len(suffix)] + suffix
 

@@ -63,9 +63,15 @@ class RequestModel(Model):
 
 def invalid_request(error: ValidationError) -> InvalidRequestError:
     """Our error for pydantic's: the first problem's place and text, never the input itself."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or None
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = [str(part) for part in first["loc"]]
     text = first["msg"].removeprefix("Value error, ")
+    inner = first.get("ctx", {}).get("error")
+    if isinstance(inner, InvalidRequestError) and inner.field:
+        # A request model inside: it has named its own field.
+        place.append(inner.field)
+        text = inner.message.removeprefix(f"{inner.field}: ")
+    field = ".".join(place) or None
     return InvalidRequestError(f"{field}: {text}" if field else text, field=field, code=first["type"])
 
 

@@ -144,9 +144,8 @@ class Pipeline:
         reserved: Reservation | None = None
         call.vendor = target.facts.vendor
         try:
-            why = target.facts.unsupported.get(call.operation.name.partition(".")[2])
-            if why is not None:
-                raise UnsupportedOperationError(why)
+            if target.facts.unsupported:
+                refuse_unsupported(call.operation, target.facts)
             breaker.check()
             if target.budget is not None and call.operation.unit is not None:
                 reserved = await target.budget.reserve(call.operation.unit, call.units)
@@ -251,3 +250,10 @@ class Pipeline:
         elif call.unknown:
             error.outcome = Outcome.UNKNOWN
             error.retryable = call.key is not None and call.operation.name in target.facts.deduplicates
+
+
+def refuse_unsupported(operation: Operation, facts: VendorFacts) -> None:
+    """Raise `UnsupportedOperationError` for an operation that the vendor's facts say it cannot do."""
+    why = facts.unsupported.get(operation.name.partition(".")[2])
+    if why is not None:
+        raise UnsupportedOperationError(why)

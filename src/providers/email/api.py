@@ -16,7 +16,6 @@ from providers.core.errors import (
     NotFoundError,
     ProviderError,
     RejectedError,
-    UnsupportedOperationError,
 )
 from providers.core.models import RawRequest, Ref, WebhookEndpoint, WebhookResult
 from providers.core.operation import Effect, Operation
@@ -311,10 +310,7 @@ async def _suppressions(adapter: EmailAdapter, cursor: str) -> tuple[list[Suppre
 
 
 def check_limits(facts: VendorFacts, message: EmailMessage, moment: float) -> None:
-    """Raise for what this vendor is known to refuse or cannot express, before anything is sent."""
-    for feature, why in facts.unsupported.items():
-        if getattr(message, feature, None):
-            raise UnsupportedOperationError(f"{feature}: {why}")
+    """Raise `InvalidRequestError` for what this vendor is known to refuse, before anything is sent."""
     limits = facts.limits
     people = len(message.to) + len(message.cc) + len(message.bcc)
     if people > limits["recipients"]:

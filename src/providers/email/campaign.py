@@ -352,12 +352,11 @@ class _Sender:
     ) -> None:
         """One mail's outcome, for the caller and for the journal."""
         if isinstance(result, MessageRef):
-            outcome = mail.outcome(SendState.SENT, ref=result)
+            outcomes[mail.number] = mail.outcome(SendState.SENT, ref=result)
             row = mail.row(EntryState.SENT, ref=self._text(result))
         else:
-            outcome = failure(mail.number, mail.key, mail.address, result)
+            outcomes[mail.number] = outcome = failure(mail.number, mail.key, mail.address, result)
             row = mail.row(EntryState(outcome.state.value), reason=outcome.reason)
-        outcomes[mail.number] = outcome
         batch.rows[str(mail.number - first)] = row
 
 

@@ -136,7 +136,10 @@ class SendGridEmail:
         name, sender = account.get("SENDGRID_FROM_NAME"), account.get("SENDGRID_FROM_EMAIL")
         self._from = f"{name} <{sender}>" if name else sender
         self._sandbox = account.flag("SENDGRID_SANDBOX")
-        headers: dict[str, str] = {"Authorization": SecretText("Bearer " + account.get("SENDGRID_API_KEY"))}
+        headers: dict[str, str] = {
+            "Authorization": SecretText("Bearer " + account.get("SENDGRID_API_KEY")),
+            "User-Agent": account.user_agent,
+        }
         if subuser := account.get("SENDGRID_SUBUSER"):
             headers["On-Behalf-Of"] = subuser
         self.client = JsonApi(account.base_url, transport=account.http(), headers=headers)

@@ -1,0 +1,325 @@
+"""Campaigns: each mail at most once, whatever happens on the way."""
+
+import asyncio
+
+import pytest
+
+from providers.core.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    InvalidRequestError,
+    NotFoundError,
+    ProviderUnavailableError,
+    QuotaExceededError,
+)
+from providers.core.transport import HttpResponse
+from providers.email import EmailMessage, Recipient, SendState
+from providers.email import sendgrid as adapter
+from providers.testing.servers import Fault
+
+TEXT = EmailMessage(subject="News for {{name}}", text="Hello {{name}}", html="<p>Hello {{name}}</p>")
+SENT, EARLIER, INVALID, FAILED, UNKNOWN, SUPPRESSED = (
+    SendState.SENT, SendState.EARLIER, SendState.INVALID, SendState.FAILED, SendState.UNKNOWN, SendState.SUPPRESSED,
+)  # fmt: skip
+MAIL_SEND = ("POST", "/v3/mail/send")
+
+
+def people(count, start=0):
+    return [Recipient(email=f"reader{n}@example.com", name=f"Reader {n}") for n in range(start, start + count)]
+
+
+async def campaign(providers, recipients, *, text=TEXT, key="spring"):
+    return [one async for one in providers.email.send_campaign(text, recipients, idempotency_key=key)]
+
+
+def states(outcomes):
+    return [one.state for one in outcomes]
+
+
+def run(providers, scenario):
+    async def main():
+        async with providers as opened:
+            return await scenario(opened)
+
+    return asyncio.run(main())
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Batches of ten, so that a test has several."""
+    from dataclasses import replace
+
+    from providers.email import facts
+
+    entry = replace(facts.SENDGRID, limits={**facts.SENDGRID.limits, "batch": 10})
+    monkeypatch.setitem(facts.FACTS, "sendgrid", entry)
+    monkeypatch.setattr(adapter.SendGridEmail, "facts", entry)
+
+
+@pytest.fixture
+def durable(tmp_path):
+    return f"sqlite:///{tmp_path}/state.db"
+
+
+def test_one_request_carries_a_thousand_readers(served, server, durable):
+    outcomes = run(served(state_url=durable), lambda p: campaign(p, people(1500)))
+    assert states(outcomes) == [SENT] * 1500
+    posts = [request for request in server.requests if request.path == "/v3/mail/send"]
+    assert [len(post.json()["personalizations"]) for post in posts] == [1000, 500]
+    assert len({mail.to for mail in server.mails}) == 1500
+    assert all(mail.to_line == (mail.to,) for mail in server.mails)
+    assert server.mails_to("reader7@example.com")[0].subject == "News for Reader 7"
+
+
+def test_on_memory_more_than_a_thousand_readers_are_refused(served, server):
+    async def scenario(providers):
+        assert states(await campaign(providers, people(1000), key="small")) == [SENT] * 1000
+        with pytest.raises(ConfigurationError) as caught:
+            await campaign(providers, people(1001), key="large")
+        assert caught.value.field == "PROVIDER_STATE_URL"
+
+    run(served(), scenario)
+    # The first batch of the large one had gone when the 1,001st reader appeared: an iterator has no length.
+    assert len(server.mails) == 2000
+
+
+def test_whoever_unsubscribed_gets_none(served, server):
+    for name in ("unsubscribes", "bounces", "spam_reports", "invalid_emails"):
+        server.suppress(name, f"{name}@example.com")
+    readers = [*people(2), *(Recipient(email=f"{name}@example.com") for name in ("unsubscribes", "bounces"))]
+    readers += [Recipient(email="SPAM_reports@example.com"), Recipient(email="invalid_emails@EXAMPLE.com")]
+    outcomes = run(served(), lambda p: campaign(p, readers))
+    assert states(outcomes) == [SENT, SENT, SUPPRESSED, SUPPRESSED, SUPPRESSED, SUPPRESSED]
+    (post,) = [request for request in server.requests if request.path == "/v3/mail/send"]
+    assert len(post.json()["personalizations"]) == 2
+
+
+def test_a_key_that_may_not_read_the_lists_still_sends(served, server, caplog):
+    server.stage(Fault.json(403, {"errors": [{"message": "access forbidden", "field": None}]}),
+                 match=("GET", "/v3/suppression"), times=None)  # fmt: skip
+    assert states(run(served(), lambda p: campaign(p, people(2)))) == [SENT, SENT]
+    assert "suppressions" in caplog.text
+
+
+def test_a_reader_the_vendor_refuses_by_name_is_taken_out_alone(served, server):
+    def refuse(index):
+        server.stage(
+            Fault.json(
+                400,
+                {"errors": [{"message": "Does not contain a valid address.",
+                             "field": f"personalizations.{index}.to.0.email", "help": None}]},
+            ),
+            match=MAIL_SEND,
+        )  # fmt: skip
+
+    refuse(2)
+    refuse(0)
+    outcomes = run(served(), lambda p: campaign(p, people(4)))
+    assert states(outcomes) == [INVALID, SENT, INVALID, SENT]
+    assert "valid address" in outcomes[2].reason
+    assert isinstance(outcomes[0].error, InvalidRequestError)
+    assert [mail.to for mail in server.mails] == ["reader1@example.com", "reader3@example.com"]
+
+
+def test_a_reader_whose_metadata_cannot_travel_is_taken_out_alone(served, server):
+    readers = people(3)
+    readers[1] = readers[1].model_copy(update={"metadata": {"email": "taken"}})
+    assert states(run(served(), lambda p: campaign(p, readers))) == [SENT, INVALID, SENT]
+    assert len(server.mails) == 2
+
+
+def test_a_reader_whose_variables_are_too_long_is_taken_out_alone(served, server):
+    readers = people(3)
+    readers[1] = Recipient(email="reader1@example.com", name="x" * 20_000)
+    outcomes = run(served(), lambda p: campaign(p, readers))
+    assert states(outcomes) == [SENT, INVALID, SENT]
+    assert "10,000" in outcomes[1].reason
+
+
+def test_a_text_the_vendor_refuses_is_refused_for_all_at_once(served, server):
+    text = TEXT.model_copy(update={"metadata": {"email": "taken"}})
+    outcomes = run(served(), lambda p: campaign(p, people(50), text=text))
+    assert states(outcomes) == [INVALID] * 50
+    assert [request for request in server.requests if request.path == "/v3/mail/send"] == []
+
+
+@pytest.mark.usefixtures("small")
+def test_a_failing_account_stops_it_and_the_same_key_resumes_it(served, server, durable):
+    server.stage(Fault.PASS, match=MAIL_SEND)
+    server.stage(Fault.json(401, {"errors": [{"message": "Maximum credits exceeded", "field": None}]}), match=MAIL_SEND)
+
+    async def scenario(providers):
+        seen = []
+        with pytest.raises(QuotaExceededError):
+            async for one in providers.email.send_campaign(TEXT, people(35), idempotency_key="spring"):
+                seen.append(one)
+        assert states(seen)[:10] == [SENT] * 10
+        assert SENT not in states(seen)[10:]
+        status = await providers.email.campaign("spring")
+        assert (status.sent, status.failed, status.unknown) == (10, 10, 0)
+
+    async def resume(providers):
+        outcomes = await campaign(providers, people(35))
+        assert states(outcomes) == [EARLIER] * 10 + [SENT] * 25
+        status = await providers.email.campaign("spring")
+        assert (status.sent, status.earlier, status.failed) == (35, 10, 0)
+
+    run(served(state_url=durable), scenario)
+    run(served(state_url=durable), resume)
+    assert len(server.mails) == len({mail.to for mail in server.mails}) == 35
+
+
+@pytest.mark.usefixtures("small")
+def test_a_revoked_key_stops_it_before_the_second_batch(served, server):
+    server.stage(Fault.json(401, {"errors": [{"message": "revoked", "field": None}]}), match=MAIL_SEND, times=None)
+
+    async def scenario(providers):
+        with pytest.raises(AuthenticationError):
+            await campaign(providers, people(30))
+
+    run(served(), scenario)
+    assert len([request for request in server.requests if request.path == "/v3/mail/send"]) == 1
+
+
+@pytest.mark.usefixtures("small")
+def test_three_batches_that_fail_in_a_row_stop_it(served, server):
+    server.stage(Fault.json(500, {}), match=MAIL_SEND, times=None)
+
+    async def scenario(providers):
+        with pytest.raises(ProviderUnavailableError):
+            await campaign(providers, people(60))
+        assert (await providers.email.campaign("spring")).unknown == 30
+
+    run(served(), scenario)
+    assert len([request for request in server.requests if request.path == "/v3/mail/send"]) == 3
+
+
+def test_a_vendor_that_is_too_fast_for_is_waited_for(served, server, clock):
+    server.stage(Fault.json(429, {}, {"Retry-After": "400"}), match=MAIL_SEND, times=2)
+    assert states(run(served(), lambda p: campaign(p, people(3)))) == [SENT] * 3
+    assert sum(clock.slept) >= 800
+    assert len(server.mails) == 3
+
+
+@pytest.mark.usefixtures("small")
+def test_cancelled_in_flight_its_mails_are_unknown_and_are_not_sent_again(served, server, durable):
+    async def scenario(providers):
+        server.stage(Fault.PASS, match=MAIL_SEND)
+        server.stage(Fault.SLOW_HEADERS, match=MAIL_SEND)
+        seen = []
+
+        async def consume():
+            async for one in providers.email.send_campaign(TEXT, people(30), idempotency_key="spring"):
+                seen.append(one)
+
+        task = asyncio.create_task(consume())
+        while len([request for request in server.requests if request.path == "/v3/mail/send"]) < 2:
+            await asyncio.sleep(0.005)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        server.release()
+        assert states(seen) == [SENT] * 10
+        status = await providers.email.campaign("spring")
+        assert (status.sent, status.unknown, status.pending) == (10, 10, 0)
+
+    async def resume(providers):
+        assert states(await campaign(providers, people(30))) == [EARLIER] * 10 + [UNKNOWN] * 10 + [SENT] * 10
+        status = await providers.email.campaign("spring")
+        unknown = sorted([one.recipient async for one in status.unknowns()])
+        assert unknown == sorted(f"reader{n}@example.com" for n in range(10, 20))
+        for address in unknown[:5]:
+            await status.resolve(address, "sent")
+        for address in unknown[5:]:
+            await status.resolve(address, "resend")
+        with pytest.raises(NotFoundError):
+            await status.resolve(unknown[0], "sent")
+        with pytest.raises(InvalidRequestError):
+            await status.resolve(unknown[0], "perhaps")
+        again = await campaign(providers, people(30))
+        assert states(again).count(SENT) == 5
+        assert states(again).count(EARLIER) == 25
+
+    run(served(state_url=durable), scenario)
+    run(served(state_url=durable), resume)
+    # The vendor had taken the cut-off batch: the five that somebody had sent again are the only doubles.
+    assert len(server.mails) == 35
+
+
+def test_a_lost_reply_makes_the_batch_unknown_and_nothing_repeats_it(served, server):
+    async def scenario(providers):
+        server.stage(Fault.RESET_AFTER, match=MAIL_SEND)
+        assert states(await campaign(providers, people(3))) == [UNKNOWN] * 3
+        assert states(await campaign(providers, people(4))) == [UNKNOWN] * 3 + [SENT]
+        assert [one async for one in (await providers.email.campaign("spring")).unknowns()]
+
+    run(served(), scenario)
+    assert len(server.mails) == 4
+
+
+def test_two_runs_at_once_send_each_mail_once(served, server):
+    async def scenario(providers):
+        first, second = await asyncio.gather(campaign(providers, people(40)), campaign(providers, people(40)))
+        together = [{a.state, b.state} for a, b in zip(first, second, strict=True)]
+        assert all(SENT in pair for pair in together)
+        assert all(pair - {SENT} <= {EARLIER, UNKNOWN} for pair in together)
+
+    run(served(), scenario)
+    assert len(server.mails) == 40
+
+
+def test_an_address_gets_one_mail_whatever_the_keys_and_a_key_one_whatever_the_addresses(served, server):
+    readers = [
+        Recipient(email="ana@example.com", key="customer-1"),
+        Recipient(email="ana@EXAMPLE.com", key="customer-2"),
+        Recipient(email="ben@example.com", key="customer-1"),
+        Recipient(email="ben@example.com", key="customer-3"),
+    ]
+    outcomes = run(served(), lambda p: campaign(p, readers))
+    assert states(outcomes) == [SENT, EARLIER, EARLIER, SENT]
+    assert [mail.to for mail in server.mails] == ["ana@example.com", "ben@example.com"]
+
+
+def test_a_person_can_be_forgotten_and_still_gets_no_second_mail(served, server, durable):
+    async def scenario(providers):
+        await campaign(providers, people(3))
+        assert await providers.email.forget("reader1@example.com") == 1
+        assert await providers.email.forget("nobody@example.com") == 0
+        kept = [value async for _, value in providers.store.scan("")]
+        assert not [value for value in kept if b"reader1@example.com" in value]
+        assert states(await campaign(providers, people(3))) == [EARLIER] * 3
+
+    run(served(state_url=durable), scenario)
+    assert len(server.mails) == 3
+
+
+def test_campaigns_of_two_tenants_with_the_same_key_are_two(served, server):
+    async def scenario(providers):
+        tenant = providers.scoped("t1")
+        assert states(await campaign(providers, people(2))) == [SENT, SENT]
+        assert states(await campaign(tenant, people(2))) == [SENT, SENT]
+        assert (await tenant.email.campaign("spring")).sent == 2
+
+    run(served(), scenario)
+    assert len(server.mails) == 4
+
+
+def test_the_readers_may_come_from_an_async_source(served):
+    async def source():
+        for reader in people(3):
+            await asyncio.sleep(0)
+            yield reader
+
+    assert states(run(served(), lambda p: campaign(p, source()))) == [SENT] * 3
+
+
+def test_a_campaign_of_nobody_is_over_at_once(served, server):
+    assert run(served(), lambda p: campaign(p, [])) == []
+    assert server.mails == ()
+
+
+def test_a_reply_that_makes_no_sense_leaves_the_batch_unknown(live, scripted):
+    def answer(request):
+        return HttpResponse(200, {}, b"[]" if request.method == "GET" else b"<html>")
+
+    assert states(run(live(transport=scripted(answer)), lambda p: campaign(p, people(2)))) == [UNKNOWN, UNKNOWN]
