@@ -129,7 +129,9 @@ class Scope:
         targets = [self._accounts.target(facts) for facts in self.selection(name).vendors]
         route = Route(shared.pipeline, targets, tenant=self._tenant.name)
         options = shared.settings.options(name)
-        context = Context(store=shared.store, clock=shared.clock, options=options, tenant=self._tenant.name)
+        context = Context(
+            store=shared.store, clock=shared.clock, options=options, tenant=self._tenant.name, demo=route.demo
+        )
         kind = cast("Callable[[Route[Adapter], Context], Capability[Adapter]]", catalog.load(entry.api))
         return kind(route, context)
 

@@ -77,7 +77,8 @@ class Accounts:
     def _account_id(self, facts: VendorFacts) -> str:
         """A name of the account that survives rotated keys: the vendor's own id of it, or whose it is."""
         if self._tenant.has_accounts:
-            whose = (self._tenant.own or {}).get(facts.account) or "tenant:" + self._tenant.name
+            # Ids that tenants give are theirs: they must not meet those of others, or the platform's.
+            whose = f"tenant:{self._tenant.name}/{(self._tenant.own or {}).get(facts.account, '')}"
         else:
             platform = self._shared.settings.credentials(facts).get(facts.account)
             whose = platform.get_secret_value() if platform else "platform"

@@ -84,25 +84,14 @@ def test_the_same_again_sends_nothing_and_another_text_is_another_campaign(cli, 
     assert f"this file had another text as campaign {first['campaign']}" in other.err
 
 
-def test_a_rehearsal_in_demo_does_not_count(cli, people, texts, monkeypatch, sendgrid):
-    rehearsal = cli("campaign", people, *texts, "--json").json
+@pytest.mark.parametrize("key", [(), ("--key", "spring")])
+def test_a_rehearsal_in_demo_does_not_count(cli, people, texts, monkeypatch, sendgrid, key):
+    assert cli("campaign", people, *texts, *key).code == 0
     for name, value in sendgrid.env.items():
         monkeypatch.setenv(name, value)
-    result = cli("campaign", people, *texts, "--json")
+    assert cli("campaign", people, *texts, *key).code == 0
 
-    assert result.json["campaign"] != rehearsal["campaign"]
     assert sorted(sendgrid.readers()) == ["ada@example.com", "bounce@example.com"]
-
-
-def test_nobody_who_had_it_in_demo_only_is_counted_as_done(cli, people, texts, monkeypatch, sendgrid):
-    assert cli("campaign", people, *texts, "--key", "spring").code == 0
-    for name, value in sendgrid.env.items():
-        monkeypatch.setenv(name, value)
-    result = cli("campaign", people, *texts, "--key", "spring")
-
-    assert sorted(sendgrid.readers()) == ["ada@example.com", "bounce@example.com"] or (
-        result.code == 1 and "in demo only" in result.out
-    )
 
 
 def test_a_dry_run_opens_and_sends_nothing(cli, people, texts):

@@ -12,7 +12,12 @@ from providers import Providers, Settings, aclose, current, reset, use
 from providers.core.operation import Variable
 from providers.core.store import MemoryStore
 from providers.email import DemoEmail, EmailMessage, SendGridEmail
-from providers.errors import ConfigurationError, InvalidRequestError, UnsupportedOperationError
+from providers.errors import (
+    ConfigurationError,
+    InvalidRequestError,
+    ProviderTimeoutError,
+    UnsupportedOperationError,
+)
 from providers.testing.servers import SendGridServer
 
 TWO_KINDS = (
@@ -127,15 +132,78 @@ def test_a_credential_source_is_asked_once_and_at_the_first_call(vendor, live, m
 
     async def scenario():
         async with live() as p:
-            view = p.scoped("m-1", credentials=vault)
-            email = view.email
+            email = p.scoped("m-1", credentials=vault).email
             assert vault.asked == []
-            await asyncio.gather(email.send(mail()), email.send(mail()))
+            await email.send(mail())
             await email.send(mail())
 
     asyncio.run(scenario())
     assert vault.asked == ["alpha"]
     assert sent_with(alpha) == ["from-the-vault"]
+
+
+class SlowVault(Vault):
+    def __init__(self, delay, **values):
+        super().__init__(**values)
+        self.delay = delay
+
+    async def get(self, vendor):
+        await self.delay()
+        return await super().get(vendor)
+
+
+def test_first_calls_at_once_end_up_with_one_adapter(vendor, live, mail):
+    alpha = vendor("alpha")
+
+    async def delay():
+        await asyncio.sleep(0)
+
+    async def scenario():
+        async with live() as p:
+            email = p.scoped("m-1", credentials=SlowVault(delay, ALPHA_KEY="k")).email
+            await asyncio.gather(email.send(mail()), email.send(mail()))
+            first = email.unwrap(alpha)
+            await email.send(mail())
+            return first is email.unwrap(alpha)
+
+    assert asyncio.run(scenario())
+    assert len(alpha.calls) == 3
+
+
+def test_credentials_that_do_not_come_count_against_the_deadline(vendor, live, mail, clock):
+    alpha = vendor("alpha")
+    clock.auto = False
+    never = asyncio.Event()
+
+    async def scenario():
+        async with live() as p:
+            email = p.scoped("m-1", credentials=SlowVault(never.wait, ALPHA_KEY="k")).email
+            sending = asyncio.create_task(email.send(mail(), timeout=3))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            clock.advance(3)
+            with pytest.raises(ProviderTimeoutError, match="credentials did not come") as caught:
+                await sending
+            return caught.value
+
+    assert not asyncio.run(scenario()).may_have_applied
+    assert alpha.calls == []
+
+
+def test_ids_that_tenants_give_meet_nobody_elses(vendor, live, mail):
+    account = Variable(name="ALPHA_ACCOUNT", purpose="the account's id", required=False)
+    vendor(
+        "alpha", variables=(Variable(name="ALPHA_KEY", purpose="key", secret=True), account), account="ALPHA_ACCOUNT"
+    )
+
+    async def scenario():
+        async with live(budgets={"alpha": "1/month"}) as p:
+            for name, own in (("m-1", "platform"), ("m-2", "platform"), ("m-3", "tenant:m-2")):
+                view = p.scoped(name, credentials={"ALPHA_KEY": "k", "ALPHA_ACCOUNT": own})
+                await view.email.send(mail())  # each has the whole budget of its account
+            await p.email.send(mail())
+
+    asyncio.run(scenario())
 
 
 def test_an_adapter_whose_credentials_are_not_there_yet_cannot_be_unwrapped(vendor, live, mail):

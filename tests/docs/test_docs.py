@@ -35,7 +35,7 @@ COMMANDS = {
 # What differs from one run to the next.
 VARYING = (
     (re.compile(r"\bmail-[0-9a-f]+-[0-9a-f]+"), "mail-ID"),
-    (re.compile(r"\btour-[0-9a-f]{8}"), "tour-ID"),
+    (re.compile(r"\b(tour|customers)-[0-9a-f]{8}"), r"\1-ID"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "ID"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
     (re.compile(r"\b\d+(\.\d+)? ?(s|seconds|ms)\b"), "TIME"),

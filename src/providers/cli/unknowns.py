@@ -5,20 +5,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from providers.cli.output import emit, say, shortened, table
 from providers.cli.status import state_name
-from providers.core.errors import ConfigurationError
+from providers.core.clock import SystemClock
+from providers.core.errors import ConfigurationError, NotFoundError
 from providers.core.writes import Resolution, UnknownWrite
 from providers.email.address import normalise
-from providers.email.campaign import UnknownMail, campaigns
-from providers.runtime import Providers, Scope
+from providers.email.campaign import CampaignStatus, UnknownMail, campaigns
+from providers.runtime import Providers
 from providers.settings import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
 
 EXAMPLES = """\
 examples:
@@ -79,21 +75,16 @@ def _settings(options: argparse.Namespace) -> Settings:
     return settings
 
 
-def _view(p: Providers, tenant: str) -> Scope:
-    return p.scoped(tenant, vendors={"email": "demo"}) if tenant else p
-
-
 async def _list(settings: Settings, options: argparse.Namespace) -> int:
     writes: list[UnknownWrite] = []
     found: list[tuple[str, str, list[UnknownMail]]] = []
     async with Providers(settings, capabilities=()) as p:
         if options.campaign is None:
             writes = [write async for write in p.unknowns.unknown()]
-        async for tenant, key in _campaigns(p, options):
-            status = await _view(p, tenant).email.campaign(key)
+        for status in await _campaigns(p, options):
             if status.unknown:
                 mails = sorted([mail async for mail in status.unknowns()], key=lambda mail: mail.recipient)
-                found.append((tenant, key, mails))
+                found.append((status.tenant, status.key, mails))
     if options.json:
         emit(
             {
@@ -107,12 +98,15 @@ async def _list(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-async def _campaigns(p: Providers, options: argparse.Namespace) -> AsyncIterator[tuple[str, str]]:
+async def _campaigns(p: Providers, options: argparse.Namespace) -> list[CampaignStatus]:
+    """All, or those of the key that was asked for: a live one, and a rehearsal of it on demo."""
+    found = [status async for status in campaigns(p.store, SystemClock())]
     if options.campaign is not None:
-        yield options.tenant, options.campaign
-        return
-    for tenant, key in sorted([pair async for pair in campaigns(p.store)]):
-        yield tenant, key
+        found = [each for each in found if (each.tenant, each.key) == (options.tenant, options.campaign)]
+        if not found:
+            msg = f"key: no campaign is called {options.campaign[:80]!r}"
+            raise NotFoundError(msg, field="key")
+    return sorted(found, key=lambda status: (status.tenant, status.key))
 
 
 def _print(settings: Settings, writes: list[UnknownWrite], found: list[tuple[str, str, list[UnknownMail]]]) -> None:
@@ -160,14 +154,20 @@ async def _resolve_mails(settings: Settings, options: argparse.Namespace) -> lis
         msg = "resolve --campaign KEY needs one ADDRESS or --all, and --sent or --resend"
         raise ConfigurationError(msg)
     async with Providers(settings, capabilities=()) as p:
-        status = await _view(p, options.tenant).email.campaign(options.campaign)
-        if options.all:
-            settled = sorted([mail.recipient async for mail in status.unknowns()])
-            await status.resolve_all(options.way)
-            return settled
-        wanted = _spelled(options.which)
-        await status.resolve(wanted, options.way)
-    return [wanted]
+        wanted = _spelled(options.which or "")
+        settled: list[str] = []
+        for status in await _campaigns(p, options):
+            mails = [mail async for mail in status.unknowns()]
+            if options.all:
+                settled += [mail.recipient for mail in mails]
+                await status.resolve_all(options.way)
+            elif any(wanted in {mail.key, mail.recipient} for mail in mails):
+                settled.append(wanted)
+                await status.resolve(wanted, options.way)
+        if not settled and not options.all:
+            msg = f"key: no mail with an unknown outcome has the key {wanted[:80]!r}"
+            raise NotFoundError(msg, field="key")
+    return sorted(settled)
 
 
 def _spelled(text: str) -> str:

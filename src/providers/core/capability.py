@@ -36,6 +36,12 @@ class Context:
     clock: Clock
     options: Mapping[str, str]
     tenant: str = ""
+    demo: bool = False
+
+    @property
+    def realm(self) -> str:
+        """Live and demo keep their journals apart."""
+        return "demo" if self.demo else "live"
 
 
 class Capability(Generic[A]):

@@ -100,7 +100,9 @@ class Target(Generic[A]):
         """The adapter, built at its first use."""
         adapter = self.adapter or self._build()
         if isinstance(adapter, Awaitable):
-            adapter = await adapter
+            built = await adapter
+            # Somebody else may have been quicker: all use the same one.
+            adapter = self.adapter or built
         self.adapter = adapter
         return adapter
 
@@ -183,10 +185,19 @@ class Pipeline:
             may=may,
         )
 
+    async def _ready(self, call: Call, target: Target[A]) -> A:
+        """The adapter. Credentials that have to be fetched count against the deadline."""
+        try:
+            with self.clock.timeout(call.deadline - self.clock.monotonic()):
+                return await target.ready()
+        except TimeoutError as error:
+            msg = "the credentials did not come in time"
+            raise ProviderTimeoutError(msg, code="credentials", outcome=Outcome.NOT_APPLIED) from error
+
     async def _attempt(self, call: Call, target: Target[A], step: Callable[[A], Awaitable[T]]) -> T:
         clock = self.clock
         limiter = target.guards.limiter
-        adapter = target.adapter or await target.ready()
+        adapter = target.adapter or await self._ready(call, target)
         if limiter is not None and not limiter.try_enter():
             await limiter.enter(call.deadline)
         call.attempts += 1

@@ -10,7 +10,7 @@ from providers.core.operation import Effect
 from providers.core.pipeline import Adapter, Call, Pipeline, Target
 from providers.core.retry import may_fail_over
 from providers.core.telemetry import CallEnd, CallStart, digest, logger
-from providers.core.writes import payload_digest
+from providers.core.writes import payload_digest, scope
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -24,12 +24,14 @@ T = TypeVar("T")
 class Route(Generic[A]):
     """The vendors of one capability for one tenant, in configured order."""
 
-    __slots__ = ("_pipeline", "targets", "tenant")
+    __slots__ = ("_pipeline", "_scope", "demo", "targets", "tenant")
 
     def __init__(self, pipeline: Pipeline, targets: Sequence[Target[A]], *, tenant: str = "") -> None:
         self._pipeline = pipeline
         self.targets = tuple(targets)
         self.tenant = tenant
+        self.demo = all(target.facts.demo for target in self.targets)
+        self._scope = scope(tenant, demo=self.demo)
 
     @property
     def vendors(self) -> tuple[str, ...]:
@@ -115,12 +117,17 @@ class Route(Generic[A]):
         *,
         fresh: bool,
     ) -> T:
-        pipeline = self._pipeline
         seconds = operation.timeout if timeout is None else timeout
-        call = Call(operation, pipeline.clock.monotonic() + seconds, key, units)
-        if pipeline.hooks:
+        call = Call(operation, self._pipeline.clock.monotonic() + seconds, key, units)
+        if self._pipeline.hooks:
             return await self._watched(call, lambda: self._recorded(call, targets, step, payload, fresh=fresh))
         return await self._recorded(call, targets, step, payload, fresh=fresh)
+
+    async def carry_out(self, call: Call, step: Callable[[A], Awaitable[T]]) -> T:
+        """As `first`, for who keeps the record of the call: a write with a journal of its own."""
+        if self._pipeline.hooks:
+            return await self._watched(call, lambda: self._in_order(call, self.targets, step))
+        return await self._in_order(call, self.targets, step)
 
     async def _recorded(
         self,
@@ -140,14 +147,14 @@ class Route(Generic[A]):
                     call.key,
                     payload_digest(payload),
                     lambda: self._in_order(call, targets, step),
-                    tenant=self.tenant,
+                    scope=self._scope,
                 )
             try:
                 return await self._in_order(call, targets, step)
             except BaseException as error:
                 if call.unknown:
                     await self._pipeline.writes.note_unknown(
-                        operation, error, tenant=self.tenant, payload=payload_digest(payload)
+                        operation, error, scope=self._scope, payload=payload_digest(payload)
                     )
                 raise
         if operation.cache and operation.effect is Effect.READ:

@@ -1,8 +1,8 @@
 """The record of writes that must happen once: intent before, outcome after. Keys, twins, and what is unknown.
 
-A record lives at `write/<tenant>/<operation>/<key>` and says STARTED (with its owner), DONE (with the result) or
-UNKNOWN (with the error). Beside it `open/...` marks what is not settled, so that unknown outcomes are found without
-reading everything. A call that was not applied leaves nothing.
+A record lives at `write/<live or demo>/<tenant>/<operation>/<key>` and says STARTED (with its owner), DONE (with the
+result) or UNKNOWN (with the error). Beside it `open/...` marks what is not settled, so that unknown outcomes are found
+without reading everything. A call that was not applied leaves nothing.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ class UnknownWrite:
     key: str
     vendor: str
     tenant: str
+    demo: bool
     at: datetime
     reason: str
 
@@ -140,6 +141,11 @@ def payload_digest(payload: object) -> str:
     return hashlib.sha256(data).hexdigest()[:32]
 
 
+def scope(tenant: str, *, demo: bool) -> str:
+    """Where keys are unique. A key used in a rehearsal must not answer for the real thing."""
+    return f"{'demo' if demo else 'live'}/{tenant}"
+
+
 class Writes:
     """Runs writes under their keys, and lists those whose outcome is unknown."""
 
@@ -154,7 +160,7 @@ class Writes:
         payload: str,
         run: Callable[[], Awaitable[T]],
         *,
-        tenant: str,
+        scope: str,
     ) -> T:
         """The result of `run`, or that of the first call with this key.
 
@@ -162,7 +168,7 @@ class Writes:
         stored failure, again UNKNOWN, when the first call's outcome is not known.
         """
         operation = call.operation
-        name = f"{tenant}/{operation.name}/{key}"
+        name = f"{scope}/{operation.name}/{key}"
         mine = Record(state=State.STARTED, payload=payload, owner=f"{owner()}#{next(_serial)}", at=self._clock.time())
         try:
             first = await self._first(name, mine, call.deadline)
@@ -181,6 +187,10 @@ class Writes:
             else:
                 await self._record([("write/" + name, None), ("open/" + name, None)])
             raise
+        if getattr(result, "dry_run", False):
+            # The vendor checked it and did nothing: the real one is still to come.
+            await self._record([("write/" + name, None), ("open/" + name, None)])
+            return result
         done = mine._replace(state=State.DONE, result=cast("BaseModel", result))
         await self._record([("write/" + name, _dump(done)), ("open/" + name, None)], ttl=KEPT)
         return result
@@ -217,10 +227,10 @@ class Writes:
         except ProviderError:
             logger.exception("the outcome of a write could not be recorded; its intent stays")
 
-    async def note_unknown(self, operation: Operation, error: BaseException, *, tenant: str, payload: str) -> None:
+    async def note_unknown(self, operation: Operation, error: BaseException, *, scope: str, payload: str) -> None:
         """Record a write without a key whose outcome is unknown, so that it is listed too."""
         now = self._clock.time()
-        name = f"{tenant}/{operation.name}/~{int(now * 1e6):x}-{os.getpid():x}-{next(_serial):x}"
+        name = f"{scope}/{operation.name}/~{int(now * 1e6):x}-{os.getpid():x}-{next(_serial):x}"
         record = _as_unknown(Record(state=State.STARTED, payload=payload, owner=owner(), at=now), error)
         await self._record([("write/" + name, _dump(record)), ("open/" + name, b"")])
 
@@ -235,9 +245,10 @@ class Writes:
             if record.state is State.STARTED and not alive(record.owner, record.at, self._clock.time()):
                 record = await self._mark_dead("write/" + name, stored, record)
             if record.state is State.UNKNOWN:
-                tenant, operation, write_key = name.split("/", 2)
+                realm, tenant, operation, write_key = name.split("/", 3)
                 yield UnknownWrite(
                     id=name, operation=operation, key="" if write_key.startswith("~") else write_key, tenant=tenant,
+                    demo=realm == "demo",
                     vendor=record.vendor, at=utc(record.at), reason=record.error,
                 )  # fmt: skip
 

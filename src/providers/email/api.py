@@ -19,6 +19,7 @@ from providers.core.errors import (
 )
 from providers.core.models import RawRequest, Ref, WebhookEndpoint, WebhookResult
 from providers.core.operation import Effect, Operation
+from providers.core.pipeline import Call
 from providers.core.webhooks import ReceivingAdapter, receiver
 from providers.email.address import normalise
 from providers.email.events import EmailEvent
@@ -266,7 +267,13 @@ class Email(Capability[EmailAdapter]):
             ENSURE_WEBHOOK, vendor, lambda adapter: adapter.ensure_webhook(url), timeout=timeout
         )
 
-    async def deliver(self, message: EmailMessage, recipients: Sequence[Personal]) -> list[MessageRef | ProviderError]:
+    def batch_call(self, count: int) -> Call:
+        """The record of one `deliver`: whoever is cut off in it can tell whether anything may have left."""
+        return Call(SEND_BATCH, self._context.clock.monotonic() + SEND_BATCH.timeout, units=count)
+
+    async def deliver(
+        self, message: EmailMessage, recipients: Sequence[Personal], call: Call
+    ) -> list[MessageRef | ProviderError]:
         """One guarded batch, for the campaign: at most `batch_size` recipients, one result each."""
         moment = self._context.clock.time()
 
@@ -274,7 +281,7 @@ class Email(Capability[EmailAdapter]):
             check_limits(adapter.facts, message, moment)
             return await adapter.send_batch(message, recipients)
 
-        return await self._route.first(SEND_BATCH, step, units=len(recipients))
+        return await self._route.carry_out(call, step)
 
     @property
     def redirect_to(self) -> str | None:

@@ -41,6 +41,8 @@ from providers.email.models import MessageRef, Recipient, SendOutcome, SendState
 from providers.email.template import Names
 
 if TYPE_CHECKING:
+    from providers.core.capability import Context
+    from providers.core.clock import Clock
     from providers.core.store import Store
     from providers.email.models import EmailMessage
 
@@ -52,7 +54,7 @@ SMALL = 1000
 GIVE_UP = 3
 """Batches in a row that may fail for the vendor's fault before the campaign stops."""
 
-LONGEST_PAUSE, PAUSES = 900.0, 20
+DEFAULT_PAUSE, LONGEST_PAUSE, PAUSES = 60.0, 300.0, 60
 """Seconds, and how often, a batch waits when the vendor says it is too fast."""
 
 FINAL = frozenset(SuppressionReason) - {SuppressionReason.BLOCKED}
@@ -94,25 +96,27 @@ class _Mail(NamedTuple):
 async def status(email: Email, key: str) -> CampaignStatus:
     """See `Email.campaign`."""
     context = email.context
-    kept = await context.store.get(_head_key(context.tenant, key))
+    kept = await context.store.get(_head_key(context, key))
     if kept is None:
         msg = f"key: no campaign is called {key[:80]!r}"
         raise NotFoundError(msg, field="key", operation="email.campaign")
-    return await Journal(context.store, Head.model_validate_json(kept).id, context.clock).status(key)
+    journal = Journal(context.store, Head.model_validate_json(kept).id, context.clock)
+    return await journal.status(key, tenant=context.tenant, demo=context.demo)
 
 
-async def campaigns(store: Store) -> AsyncIterator[tuple[str, str]]:
-    """Tenant and key of every campaign in the store."""
-    async for name, _ in store.scan("campaign/"):
-        tenant, _, key = name.removeprefix("campaign/").partition("/")
-        yield tenant, key
+async def campaigns(store: Store, clock: Clock) -> AsyncIterator[CampaignStatus]:
+    """Every campaign in the store, live and demo, of all tenants."""
+    async for name, kept in store.scan("campaign/"):
+        realm, tenant, key = name.removeprefix("campaign/").split("/", 2)
+        journal = Journal(store, Head.model_validate_json(kept).id, clock)
+        yield await journal.status(key, tenant=tenant, demo=realm == "demo")
 
 
 async def forget(email: Email, address: str) -> int:
     """See `Email.forget`."""
     context = email.context
     count = 0
-    async for _, kept in context.store.scan(_head_key(context.tenant, "")):
+    async for _, kept in context.store.scan(_head_key(context, "")):
         journal = Journal(context.store, Head.model_validate_json(kept).id, context.clock)
         count += await journal.forget(address)
     return count
@@ -125,23 +129,44 @@ async def run(
     _check(message, key)
     context = email.context
     store = context.store
+    if not store.durable:
+        recipients = await _few(recipients)
     payload = payload_digest(message.model_dump(mode="json", exclude={"idempotency_key"}))
-    campaign = hashlib.blake2b(f"{context.tenant}/{key}".encode(), digest_size=6).hexdigest()
+    campaign = hashlib.blake2b(_head_key(context, key).encode(), digest_size=6).hexdigest()
     head = Head(id=campaign, payload=payload, subject=message.subject)
-    (known,) = await store.claim([(_head_key(context.tenant, key), encode(head))])
+    (known,) = await store.claim([(_head_key(context, key), encode(head))])
     if known is not None and Head.model_validate_json(known).payload != payload:
         msg = "idempotency_key: this campaign was begun with another text"
         raise ConflictError(msg, code="key_reused", field="idempotency_key")
     sender = _Sender(email, message, Journal(store, campaign, context.clock), campaign)
     await sender.learn_suppressions()
-    count = 0
+    first = 0
     async for batch in _batches(recipients, email.batch_size):
-        if not store.durable and count + len(batch) > SMALL:
-            msg = f"a campaign of more than {SMALL} recipients needs a durable journal: set PROVIDER_STATE_URL"
-            raise ConfigurationError(msg, field="PROVIDER_STATE_URL")
-        for outcome in await sender.send(batch, count):
+        outcomes, stop = await sender.send(batch, first)
+        for outcome in outcomes:
             yield outcome
-        count += len(batch)
+        if stop is not None:
+            raise stop
+        first += len(batch)
+
+
+class _Work:
+    """One batch: what the journal says of it, and what its caller will hear."""
+
+    __slots__ = ("batch", "first", "freed", "outcomes")
+
+    def __init__(self, batch: Batch, first: int) -> None:
+        self.batch = batch
+        self.first = first
+        self.outcomes: dict[int, SendOutcome] = {}
+        self.freed: list[str] = []
+
+    def row(self, number: int, row: Row | None) -> None:
+        """Enter, or take out, the row of one recipient."""
+        if row is None:
+            del self.batch.rows[str(number - self.first)]
+        else:
+            self.batch.rows[str(number - self.first)] = row
 
 
 class _Sender:
@@ -175,30 +200,22 @@ class _Sender:
                 raise
             logger.warning("the suppressions cannot be read (%s); the vendor drops these mails itself", error)
 
-    async def send(self, recipients: list[Recipient], first: int) -> list[SendOutcome]:
-        """The outcome of each recipient, in order."""
+    async def send(self, recipients: list[Recipient], first: int) -> tuple[list[SendOutcome], ProviderError | None]:
+        """The outcome of each recipient, in order; and why nothing more should be sent, if that is so."""
         self._sent += 1
-        batch = Batch(f"{self._run}#{self._sent}", self._clock.time(), {})
-        outcomes: dict[int, SendOutcome] = {}
+        now = self._clock.time()
+        work = _Work(Batch(f"{self._run}#{self._sent}#{int(now):x}", now, {}), first)
         mails: list[_Mail] = []
-        for index, recipient in enumerate(recipients, first):
+        for number, recipient in enumerate(recipients, first):
             try:
-                mails.append(self._prepare(index, recipient))
+                mails.append(self._prepare(number, recipient))
             except InvalidRequestError as error:
                 shown = recipient.email.strip()
-                outcomes[index] = failure(index, recipient.key or shown, shown, error)
-                row = Entry(index, shown, EntryState.INVALID, recipient.key, "", str(error)).row()
-                batch.rows[str(index - first)] = row
-        to_send = await self._claim(mails, first, batch, outcomes)
-        if batch.rows:
-            await self._journal.write(batch)
-        if to_send:
-            try:
-                await self._deliver(to_send, first, batch, outcomes)
-            finally:
-                # Whatever happened is written down before anybody hears of it.
-                await self._journal.write(batch)
-        return [outcomes[index] for index in sorted(outcomes)]
+                work.outcomes[number] = failure(number, recipient.key or shown, shown, error)
+                work.row(number, Entry(number, shown, EntryState.INVALID, recipient.key, "", str(error)).row())
+        to_send = await self._claim(mails, work)
+        stop = await self._deliver(to_send, work)
+        return [work.outcomes[number] for number in sorted(work.outcomes)], stop
 
     def _prepare(self, index: int, recipient: Recipient) -> _Mail:
         try:
@@ -226,59 +243,52 @@ class _Sender:
         )
         return _Mail(index, recipient.key or address, address, claim_key, personal)
 
-    async def _claim(
-        self, mails: list[_Mail], first: int, batch: Batch, outcomes: dict[int, SendOutcome]
-    ) -> list[_Mail]:
-        """Those whose mail is ours to send, with their entries; the rest gets its outcome here."""
+    async def _claim(self, mails: list[_Mail], work: _Work) -> list[_Mail]:
+        """Those whose mail is ours to send; the rest gets its outcome here."""
+        id_, first = work.batch.id, work.first
         keyed = [mail for mail in mails if mail.own_key]
-        items = [(mail.claim_key, claim_of(batch.id, mail.number - first)) for mail in mails]
-        items += [(self._journal.claim_key(own_key(m.key)), claim_of(batch.id, m.number - first)) for m in keyed]
+        items = [(mail.claim_key, claim_of(id_, mail.number - first)) for mail in mails]
+        items += [(self._journal.claim_key(own_key(m.key)), claim_of(id_, m.number - first)) for m in keyed]
         found = await self._journal.claim(items)
         keys_held = {mail.number: held for mail, held in zip(keyed, found[len(mails) :], strict=True)}
         to_send: list[_Mail] = []
         taken: set[str] = set()
         earlier = 0
         for mail, there in zip(mails, found, strict=False):
-            place = mail.number - first
             held = keys_held.get(mail.number) if keys_held else None
             if there is None and held is not None:
-                await self._journal.release([Entry(mail.number, mail.address, EntryState.GONE)])
-                reason = "another address had the mail of its key"
-                outcomes[mail.number] = mail.outcome(SendState.EARLIER, reason=reason)
+                work.freed.append(mail.claim_key)
+                work.outcomes[mail.number] = mail.outcome(
+                    SendState.EARLIER, reason="another address had the mail of its key"
+                )
             elif mail.claim_key in taken:
-                outcomes[mail.number] = mail.outcome(SendState.EARLIER, reason=TWICE)
-            elif there is None or await self._taken_over(mail, there, Claim(batch.id, place)):
+                work.outcomes[mail.number] = mail.outcome(SendState.EARLIER, reason=TWICE)
+            elif there is None or await self._taken_over(mail, there, Claim(id_, mail.number - first)):
                 taken.add(mail.claim_key)
                 if self._suppressed and mail.address.lower() in self._suppressed:
                     reason = "on the vendor's suppression list"
-                    batch.rows[str(place)] = mail.row(EntryState.SUPPRESSED, reason=reason)
-                    outcomes[mail.number] = mail.outcome(SendState.SUPPRESSED, reason=reason)
+                    work.row(mail.number, mail.row(EntryState.SUPPRESSED, reason=reason))
+                    work.outcomes[mail.number] = mail.outcome(SendState.SUPPRESSED, reason=reason)
                 else:
-                    batch.rows[str(place)] = mail.row(EntryState.PENDING)
                     to_send.append(mail)
             else:
-                outcomes[mail.number] = await self._known(mail, there)
-            if mail.number in outcomes:
-                earlier += outcomes[mail.number].state is SendState.EARLIER
+                work.outcomes[mail.number] = await self._known(mail, there)
+            if mail.number in work.outcomes:
+                earlier += work.outcomes[mail.number].state is SendState.EARLIER
         if earlier:
             await self._journal.skipped(earlier)
         return to_send
 
     async def _taken_over(self, mail: _Mail, there: Claim, claim: Claim) -> bool:
-        """Whether the claim of another batch is ours now: its mail failed, or its process died before sending."""
+        """Whether the claim of another batch is ours now: its process died before sending."""
         if there.batch.startswith(self._run + "#"):
             return False
-        row = await self._row(there.batch)
-        if row is None:
-            free = not self._journal.alive(there.batch, self._clock.time())
-            return free and await self._journal.retake(mail.claim_key, there, claim)
-        entry = row.entry(there.place)
-        if entry is None or entry.state is not EntryState.FAILED:
+        batch = await self._row(there.batch)
+        if batch is not None and batch.entry(there.place) is not None:
             return False
-        if not await self._journal.retake(mail.claim_key, there, claim):
+        if self._journal.alive(there.batch, None if batch is None else batch.at):
             return False
-        await self._journal.amend(there.batch, {there.place: entry._replace(state=EntryState.GONE)})
-        return True
+        return await self._journal.retake(mail.claim_key, there, claim)
 
     async def _known(self, mail: _Mail, there: Claim) -> SendOutcome:
         """The outcome of a recipient whose mail another place stands for."""
@@ -304,37 +314,75 @@ class _Sender:
             self._last_row = await self._journal.batch(batch_id)
         return self._last_row
 
-    async def _deliver(self, mails: list[_Mail], first: int, batch: Batch, outcomes: dict[int, SendOutcome]) -> None:
-        """Send them; a recipient whom the vendor refuses by name is taken out, and the rest goes again."""
+    async def _deliver(self, mails: list[_Mail], work: _Work) -> ProviderError | None:
+        """Send them, and write down what happened before anybody hears of it; why to stop, if that is so.
+
+        A recipient whom the vendor refuses by name is taken out, and the rest goes again.
+        """
+        stop: ProviderError | None = None
         pauses = 0
         while mails:
+            await self._intend(mails, work)
+            call = self._email.batch_call(len(mails))
             try:
-                results = await self._email.deliver(self._message, [mail.personal for mail in mails])
+                results = await self._email.deliver(self._message, [mail.personal for mail in mails], call)
             except ProviderError as error:
-                refused = _refused(error, len(mails))
-                if refused is not None:
-                    self._settle(mails.pop(refused), error, first, batch, outcomes)
-                    continue
-                if isinstance(error, RateLimitedError) and not error.may_have_applied and pauses < PAUSES:
-                    pauses += 1
-                    await self._clock.sleep(min(error.retry_after or 60.0, LONGEST_PAUSE))
-                    continue
-                for mail in mails:
-                    self._settle(mail, error, first, batch, outcomes)
-                self._failures += isinstance(error, ProviderUnavailableError | RateLimitedError)
-                if error.fault is Fault.ACCOUNT or self._failures >= GIVE_UP:
-                    raise
+                failed = error
             except BaseException:
-                # Cancelled in flight, or a bug: what was on its way may have arrived.
-                for mail in mails:
-                    cut_off = mail.row(EntryState.UNKNOWN, reason="cut off while it was being sent")
-                    batch.rows[str(mail.number - first)] = cut_off
+                # Cancelled, or a bug.
+                await self._cut_off(mails, work, sent=call.unknown)
                 raise
             else:
                 self._failures = 0
                 for mail, result in zip(mails, results, strict=True):
-                    self._settle(mail, result, first, batch, outcomes)
-            return
+                    self._settle(mail, result, work)
+                break
+            refused = _refused(failed, len(mails))
+            if refused is not None:
+                self._settle(mails.pop(refused), failed, work)
+            elif isinstance(failed, RateLimitedError) and not failed.may_have_applied and pauses < PAUSES:
+                pauses += 1
+                await self._pause(failed.retry_after, mails, work)
+            else:
+                for mail in mails:
+                    self._settle(mail, failed, work)
+                self._failures += isinstance(failed, ProviderUnavailableError | RateLimitedError)
+                if failed.fault is Fault.ACCOUNT or self._failures >= GIVE_UP:
+                    stop = failed
+                break
+        if work.batch.rows or work.freed:
+            await self._journal.write(work.batch, freed=work.freed)
+        return stop
+
+    async def _intend(self, mails: list[_Mail], work: _Work) -> None:
+        """Write down who is about to be sent to."""
+        work.batch.at = self._clock.time()
+        for mail in mails:
+            work.row(mail.number, mail.row(EntryState.PENDING))
+        await self._journal.write(work.batch)
+
+    async def _pause(self, seconds: float | None, mails: list[_Mail], work: _Work) -> None:
+        """The vendor is asked too often: wait. Meanwhile nothing is on its way, and the journal says so."""
+        for mail in mails:
+            work.row(mail.number, None)
+        await self._journal.write(work.batch)
+        wait = min(DEFAULT_PAUSE if seconds is None else seconds, LONGEST_PAUSE)
+        logger.warning("the campaign pauses for %.0f seconds: the vendor takes no more for now", wait)
+        try:
+            await self._clock.sleep(wait)
+        except BaseException:
+            await self._cut_off(mails, work, sent=False)
+            raise
+
+    async def _cut_off(self, mails: list[_Mail], work: _Work, *, sent: bool) -> None:
+        """Leave in the middle. What was on its way may have arrived; the rest is free for the next run."""
+        for mail in mails:
+            if sent:
+                work.row(mail.number, mail.row(EntryState.UNKNOWN, reason="cut off while it was being sent"))
+            else:
+                work.batch.rows.pop(str(mail.number - work.first), None)
+                work.freed += self._journal.claims_of(mail.address, mail.own_key)
+        await self._journal.write(work.batch, freed=work.freed)
 
     def _text(self, ref: MessageRef) -> str:
         """As text; a batch has one reference for all its mails with most vendors."""
@@ -342,22 +390,21 @@ class _Sender:
             self._ref, self._ref_text = ref, str(ref)
         return self._ref_text
 
-    def _settle(
-        self,
-        mail: _Mail,
-        result: MessageRef | ProviderError,
-        first: int,
-        batch: Batch,
-        outcomes: dict[int, SendOutcome],
-    ) -> None:
+    def _settle(self, mail: _Mail, result: MessageRef | ProviderError, work: _Work) -> None:
         """One mail's outcome, for the caller and for the journal."""
-        if isinstance(result, MessageRef):
-            outcomes[mail.number] = mail.outcome(SendState.SENT, ref=result)
-            row = mail.row(EntryState.SENT, ref=self._text(result))
+        if not isinstance(result, MessageRef):
+            work.outcomes[mail.number] = outcome = failure(mail.number, mail.key, mail.address, result)
+            work.row(mail.number, mail.row(EntryState(outcome.state.value), reason=outcome.reason))
+            if outcome.state is SendState.FAILED:
+                work.freed += self._journal.claims_of(mail.address, mail.own_key)
+            return
+        work.outcomes[mail.number] = mail.outcome(SendState.SENT, ref=result)
+        if result.dry_run:
+            # The vendor checked it and sent nothing: the real mail is still to come.
+            work.row(mail.number, mail.row(EntryState.GONE))
+            work.freed += self._journal.claims_of(mail.address, mail.own_key)
         else:
-            outcomes[mail.number] = outcome = failure(mail.number, mail.key, mail.address, result)
-            row = mail.row(EntryState(outcome.state.value), reason=outcome.reason)
-        batch.rows[str(mail.number - first)] = row
+            work.row(mail.number, mail.row(EntryState.SENT, ref=self._text(result)))
 
 
 def _refused(error: ProviderError, count: int) -> int | None:
@@ -378,8 +425,19 @@ def _check(message: EmailMessage, key: str) -> None:
         raise InvalidRequestError(msg, field="to")
 
 
-def _head_key(tenant: str, key: str) -> str:
-    return f"campaign/{tenant}/{key}"
+def _head_key(context: Context, key: str) -> str:
+    return f"campaign/{context.realm}/{context.tenant}/{key}"
+
+
+async def _few(recipients: Iterable[Recipient] | AsyncIterable[Recipient]) -> list[Recipient]:
+    """All of them, if they are few enough for a journal that does not last; refused before anything is sent."""
+    few: list[Recipient] = []
+    async for batch in _batches(recipients, SMALL + 1):
+        few += batch
+        if len(few) > SMALL:
+            msg = f"a campaign of more than {SMALL} recipients needs a durable journal: set PROVIDER_STATE_URL"
+            raise ConfigurationError(msg, field="PROVIDER_STATE_URL")
+    return few
 
 
 async def _batches(

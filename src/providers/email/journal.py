@@ -2,8 +2,9 @@
 
 Every address has a claim, `c/<campaign>/<digest>`, that names a batch and a place in it; every batch has a row,
 `b/<campaign>/<batch>`, with an entry per place. A batch is claimed, then its row is written with all entries PENDING,
-then it is sent, then its row is written again with the outcomes. A claim without a row was never sent. An entry that
-stays PENDING after its process died is unknown: nothing sends it again unless somebody resolves it.
+then it is sent, then its row is written again with the outcomes. A claim without an entry was never sent. An entry
+that stays PENDING after its process died is unknown: nothing sends it again unless somebody resolves it. A mail that
+failed keeps its entry and loses its claim, so that the next run sends it.
 """
 
 from __future__ import annotations
@@ -133,6 +134,9 @@ class CampaignStatus:
     """How far a campaign is. The counts are of recipients; `earlier` counts how often one was skipped as done."""
 
     key: str
+    tenant: str = ""
+    demo: bool = False
+    """Whether it was sent by the demo: live and demo campaigns of one key know nothing of each other."""
     sent: int
     earlier: int
     suppressed: int
@@ -211,8 +215,11 @@ class Journal:
 
     async def release(self, entries: Iterable[Entry]) -> None:
         """Free addresses and their own keys."""
-        names = [name for entry in entries for name in (entry.address, entry.key and own_key(entry.key)) if name]
-        await self._store.put([(self.claim_key(name), None) for name in names])
+        await self._store.put([(key, None) for entry in entries for key in self.claims_of(entry.address, entry.key)])
+
+    def claims_of(self, address: str, key: str) -> list[str]:
+        """The store's keys that one mail holds."""
+        return [self.claim_key(name) for name in (address, key and own_key(key)) if name]
 
     async def batch(self, id_: str) -> Batch | None:
         """A batch's row."""
@@ -225,9 +232,10 @@ class Journal:
         async for name, data in self._store.scan(prefix):
             yield Batch.load(name.removeprefix(prefix), data)
 
-    async def write(self, batch: Batch) -> None:
-        """Write a row of ours."""
-        await self._store.put([(f"b/{self._campaign}/{batch.id}", batch.dump())])
+    async def write(self, batch: Batch, *, freed: Iterable[str] = ()) -> None:
+        """Write a row of ours, and free claims with it."""
+        row = (f"b/{self._campaign}/{batch.id}", batch.dump() if batch.rows else None)
+        await self._store.put([row, *((key, None) for key in freed)])
 
     async def amend(self, id_: str, entries: Mapping[int, Entry]) -> None:
         """Change entries of a row that others may be changing too."""
@@ -244,33 +252,50 @@ class Journal:
             return EntryState.UNKNOWN
         return entry.state
 
-    def alive(self, batch_id: str, at: float) -> bool:
-        """Whether the process of a batch may still be sending it."""
-        return alive(batch_id, at, self._clock.time())
+    def alive(self, batch_id: str, at: float | None = None) -> bool:
+        """Whether the process of a batch may still be sending it; `at` is when it last said so."""
+        begun = int(batch_id.rpartition("#")[2], 16)
+        return alive(batch_id, begun if at is None else at, self._clock.time())
 
     async def skipped(self, count: int = 0) -> int:
         """Count recipients that had their mail; how many there were."""
         return await self._store.add(f"c/{self._campaign}/earlier", count) or 0
 
-    async def status(self, key: str) -> CampaignStatus:
-        """All counts."""
+    async def status(self, key: str, *, tenant: str, demo: bool) -> CampaignStatus:
+        """All counts. Whoever failed and was sent to later counts once, as does who is invalid in every run."""
         counts: Counter[EntryState] = Counter()
+        failed: set[str] = set()
+        invalid: set[tuple[int, str]] = set()
         async for batch in self.batches():
-            counts.update(self.state(batch, entry) for _, entry in batch.entries())
+            for _, entry in batch.entries():
+                state = self.state(batch, entry)
+                if state is EntryState.FAILED and entry.address:
+                    failed.add(entry.address)
+                elif state is EntryState.INVALID:
+                    invalid.add((entry.number, entry.address))
+                else:
+                    counts[state] += 1
+        counts[EntryState.INVALID] = len(invalid)
+        counts[EntryState.INVALID] = len(invalid)
+        for address in failed:
+            counts[EntryState.FAILED] += await self._store.get(self.claim_key(address)) is None
         del counts[EntryState.GONE]
         numbers = {state.value: counts[state] for state in EntryState if state is not EntryState.GONE}
-        return CampaignStatus(key=key, earlier=await self.skipped(), journal=self, **numbers)
+        return CampaignStatus(key=key, tenant=tenant, demo=demo, earlier=await self.skipped(), journal=self, **numbers)
 
     async def forget(self, address: str) -> bool:
         """Blank an address; whether it stood here. Its claim, a digest, stays: it gets no second mail."""
-        data = await self._store.get(self.claim_key(address))
-        claim = None if data is None else Claim.load(data)
-        batch = None if claim is None else await self.batch(claim.batch)
-        entry = None if claim is None or batch is None else batch.entry(claim.place)
-        if claim is None or entry is None:
-            return False
-        await self.amend(claim.batch, {claim.place: entry._replace(address="", key="", reason="")})
-        return True
+        found = False
+        async for batch in self.batches():
+            blank = {
+                place: entry._replace(address="", key="", reason="")
+                for place, entry in batch.entries()
+                if entry.address == address
+            }
+            if blank:
+                await self.amend(batch.id, blank)
+                found = True
+        return found
 
 
 def claim_of(batch: str, place: int) -> bytes:

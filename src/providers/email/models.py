@@ -10,7 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, JsonValue
 
 from providers.core.errors import ProviderError
 from providers.core.models import Model, Raw, Ref, RequestModel
-from providers.email.address import has_control, normalise_named
+from providers.email.address import has_control, normalise_named, split
 
 RESERVED_HEADERS = frozenset(
     [
@@ -118,7 +118,20 @@ class EmailMessage(RequestModel):
             if not self.subject.strip():
                 msg = "the subject is empty"
                 raise ValueError(msg)
+        if len(self.to) + len(self.cc) + len(self.bcc) > 1:
+            _once(self.to + self.cc + self.bcc)
         return self
+
+
+def _once(people: tuple[str, ...]) -> None:
+    """Vendors refuse a mail that names a reader twice, or send it twice."""
+    seen: set[str] = set()
+    for person in people:
+        address = split(person)[1].lower()
+        if address in seen:
+            msg = f"{address!r} stands more than once among to, cc and bcc"
+            raise ValueError(msg)
+        seen.add(address)
 
 
 def _no_control(value: str | None) -> str | None:

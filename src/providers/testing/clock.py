@@ -7,14 +7,11 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from providers.core.clock import Deadline
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
     from types import TracebackType
 
-NEVER = 1e9
 START = 1_795_359_600.0
 """Wall time of a new clock: 2026-11-22, 15:00 UTC."""
 
@@ -121,30 +118,37 @@ class _Wait:
     wake: Callable[[], None]
 
 
-class _Deadline(Deadline):
-    """The package's own deadline, fired by the clock."""
+class _Deadline:
+    """What `asyncio.timeout` is, by the clock's time."""
 
-    __slots__ = ("_clock", "_due", "_open", "_wait")
+    __slots__ = ("_cancelling", "_clock", "_due", "_fired", "_task", "_wait")
 
     def __init__(self, clock: ManualClock, seconds: float) -> None:
-        super().__init__(NEVER)
         self._clock = clock
         self._due = clock.monotonic() + seconds
-        self._open = False
+        self._fired = False
+        self._task: asyncio.Task[object] | None = None
 
     def __enter__(self) -> Self:
-        super().__enter__()
-        self._open = True
-        self._wait = self._clock.watch(self._due, self._expire)
+        self._task = asyncio.current_task()
+        if self._task is None:
+            msg = "a deadline needs a running task"
+            raise RuntimeError(msg)
+        self._cancelling = self._task.cancelling()
+        self._wait = self._clock.watch(self._due, self._fire)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._open = False
+        task, self._task = self._task, None
         self._clock.forget(self._wait)
-        super().__exit__(kind, error, trace)
+        # A cancellation that came from elsewhere as well stays one.
+        over = self._fired and task is not None and task.uncancel() <= self._cancelling
+        if over and kind is asyncio.CancelledError:
+            raise TimeoutError from error
 
-    def _expire(self) -> None:
-        if self._open:  # another thread's `advance` may come after the body has ended
-            self.fire()
+    def _fire(self) -> None:
+        if self._task is not None:  # another thread's `advance` may come after the body has ended
+            self._fired = True
+            self._task.cancel()
