@@ -53,7 +53,9 @@ def compare(report: Report, kind: str, url: str, context: ssl.SSLContext | None,
     our = best(ROUNDS, lambda: ours(url, AiohttpTransport(ssl_context=context)))
     their = best(ROUNDS, lambda: theirs(url))
     report.note(f"{kind}: this package", f"{our:,.0f} us")
-    report.note(f"{kind}: this package over HttpxTransport", f"{ours(url, HttpxTransport(ssl_context=context)):,.0f} us")
+    report.note(
+        f"{kind}: this package over HttpxTransport", f"{ours(url, HttpxTransport(ssl_context=context)):,.0f} us"
+    )
     report.note(f"{kind}: the sendgrid library, {THREADS} threads", f"{their:,.0f} us")
     report.at_least(f"{kind}: times less CPU", their / our, bar, "x")
 

@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from providers import Providers, Settings
+from providers.core.telemetry import Hook
 from providers.core.transport import HttpRequest, HttpResponse, Transport
 from providers.email import EmailMessage
 
@@ -25,7 +26,9 @@ class NoNetwork:
         pass
 
 
-def live(transport: Transport | None = None, *, url: str = "", state: str = "memory://", watch: bool = False) -> Providers:
+def live(
+    transport: Transport | None = None, *, url: str = "", state: str = "memory://", watch: bool = False
+) -> Providers:
     settings = Settings(
         mode="live",
         state_url=state,
@@ -33,7 +36,7 @@ def live(transport: Transport | None = None, *, url: str = "", state: str = "mem
         environ={"SENDGRID_API_KEY": KEY, "SENDGRID_FROM_EMAIL": "shop@example.com"},
         env_file=None,
     )
-    return Providers(settings, transport=transport, hooks=None if watch else ())
+    return Providers(settings, transport=transport, hooks=hooks)
 
 
 def demo(state: str = "memory://") -> Providers:

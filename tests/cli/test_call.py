@@ -102,7 +102,7 @@ def test_input_comes_from_a_file_or_standard_input(cli, monkeypatch, tmp_path):
         (["email.__init__"], ["no operation"]),
         (["email.send"], ["needs message"]),
         (["email.send", *given(letter=MESSAGE)], ["'letter'", "message (required)", "idempotency_key", "timeout"]),
-        (["email.send", *given(message={"to": ["a@b..c"], "subject": "x", "text": "x"})], ["message: to", "a@b..c"]),
+        (["email.send", *given(message={"to": ["a@b..c"], "subject": "x", "text": "x"})], ["message.to.0", "a@b..c"]),
         (["email.send", *given(message={**MESSAGE, "bogus": 1})], ["message", "bogus"]),
         (["email.send", *given(message=MESSAGE, timeout="soon")], ["timeout", "number"]),
         (["email.send_campaign", *given(message=MESSAGE, recipients=[{}], idempotency_key="k")], ["recipients"]),

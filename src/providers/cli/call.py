@@ -36,7 +36,7 @@ examples:
   providers call email.send --input @order.json   from a file, or from standard input with --input -
 """
 
-NOT_BY_HAND = frozenset({"deliver", "unwrap"})
+NOT_BY_HAND = frozenset({"unwrap"})
 """Public methods that are no operations: one serves the campaign's own batches, one hands out objects."""
 
 LISTS = (collections.abc.Iterable, collections.abc.Sequence, collections.abc.Collection)

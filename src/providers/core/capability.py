@@ -54,6 +54,16 @@ class Capability(Generic[A]):
         self._context = context
 
     @property
+    def route(self) -> Route[A]:
+        """The vendors behind it, for what is built on a capability."""
+        return self._route
+
+    @property
+    def context(self) -> Context:
+        """Shared state, time and settings, for what is built on a capability."""
+        return self._context
+
+    @property
     def vendors(self) -> tuple[str, ...]:
         """The vendors in use, in the order they are asked."""
         return self._route.vendors

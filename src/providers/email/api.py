@@ -19,7 +19,6 @@ from providers.core.errors import (
 )
 from providers.core.models import RawRequest, Ref, WebhookEndpoint, WebhookResult
 from providers.core.operation import Effect, Operation
-from providers.core.pipeline import Call
 from providers.core.webhooks import ReceivingAdapter, receiver
 from providers.email.address import normalise
 from providers.email.events import EmailEvent
@@ -267,22 +266,6 @@ class Email(Capability[EmailAdapter]):
             ENSURE_WEBHOOK, vendor, lambda adapter: adapter.ensure_webhook(url), timeout=timeout
         )
 
-    def batch_call(self, count: int) -> Call:
-        """The record of one `deliver`: whoever is cut off in it can tell whether anything may have left."""
-        return Call(SEND_BATCH, self._context.clock.monotonic() + SEND_BATCH.timeout, units=count)
-
-    async def deliver(
-        self, message: EmailMessage, recipients: Sequence[Personal], call: Call
-    ) -> list[MessageRef | ProviderError]:
-        """One guarded batch, for the campaign: at most `batch_size` recipients, one result each."""
-        moment = self._context.clock.time()
-
-        async def step(adapter: EmailAdapter) -> list[MessageRef | ProviderError]:
-            check_limits(adapter.facts, message, moment)
-            return await adapter.send_batch(message, recipients)
-
-        return await self._route.carry_out(call, step)
-
     @property
     def redirect_to(self) -> str | None:
         """Where all mail goes instead (`PROVIDER_EMAIL_REDIRECT_TO`)."""
@@ -292,11 +275,6 @@ class Email(Capability[EmailAdapter]):
     def batch_size(self) -> int:
         """How many recipients every vendor in use takes in one call."""
         return min(target.facts.limits.get("batch", 1) for target in self._route.targets)
-
-    @property
-    def context(self) -> Context:
-        """Shared state and time, for the campaign."""
-        return self._context
 
     async def _at_every(
         self, operation: Operation, step: Callable[[EmailAdapter], Awaitable[None]], timeout: float | None

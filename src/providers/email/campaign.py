@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel
@@ -21,10 +21,11 @@ from providers.core.errors import (
     RateLimitedError,
 )
 from providers.core.models import Ref
+from providers.core.pipeline import Call
 from providers.core.telemetry import logger
 from providers.core.writes import owner, payload_digest
 from providers.email.address import has_control, normalise
-from providers.email.api import Email, Personal, failure
+from providers.email.api import SEND_BATCH, Email, EmailAdapter, Personal, check_limits, failure
 from providers.email.journal import (
     Batch,
     CampaignStatus,
@@ -148,6 +149,22 @@ async def run(
         if stop is not None:
             raise stop
         first += len(batch)
+
+
+async def deliver(
+    email: Email, message: EmailMessage, recipients: Sequence[Personal], call: Call
+) -> list[MessageRef | ProviderError]:
+    """One guarded call to the vendor: at most `batch_size` recipients, one result each.
+
+    `call.unknown` tells whoever is cut off in it whether anything may have left.
+    """
+    moment = email.context.clock.time()
+
+    async def step(adapter: EmailAdapter) -> list[MessageRef | ProviderError]:
+        check_limits(adapter.facts, message, moment)
+        return await adapter.send_batch(message, recipients)
+
+    return await email.route.carry_out(call, step)
 
 
 class _Work:
@@ -323,9 +340,9 @@ class _Sender:
         pauses = 0
         while mails:
             await self._intend(mails, work)
-            call = self._email.batch_call(len(mails))
+            call = Call(SEND_BATCH, self._clock.monotonic() + SEND_BATCH.timeout, units=len(mails))
             try:
-                results = await self._email.deliver(self._message, [mail.personal for mail in mails], call)
+                results = await deliver(self._email, self._message, [mail.personal for mail in mails], call)
             except ProviderError as error:
                 failed = error
             except BaseException:
