@@ -27,7 +27,7 @@ class NoNetwork:
 
 
 def live(
-    transport: Transport | None = None, *, url: str = "", state: str = "memory://", watch: bool = False
+    transport: Transport | None = None, *, url: str = "", state: str = "memory://", hooks: Sequence[Hook] = ()
 ) -> Providers:
     settings = Settings(
         mode="live",
