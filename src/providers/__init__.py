@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         WebhookReply,
         WebhookResult,
     )
+    from providers.core.writes import Resolution, UnknownWrite
     from providers.runtime import Providers, Scope, aclose, current, reset, use
     from providers.settings import Mode, Settings
 
@@ -35,8 +36,10 @@ __all__ = [
     "Quota",
     "RawRequest",
     "Ref",
+    "Resolution",
     "Scope",
     "Settings",
+    "UnknownWrite",
     "WebhookEndpoint",
     "WebhookReply",
     "WebhookResult",
@@ -55,6 +58,8 @@ _HOMES = {
     "current": "runtime",
     "reset": "runtime",
     "use": "runtime",
+    "Resolution": "core.writes",
+    "UnknownWrite": "core.writes",
     "Mode": "settings",
     "Settings": "settings",
 }

@@ -201,13 +201,11 @@ class PigeonEmail:
         return None
 
     async def send(self, message, tracking_id):
-        self._supported(message)
         readers = [split(person)[1] for person in (*message.to, *message.cc, *message.bcc)]
         letters = [SentMail(reader, message.subject, message.text, message.html) for reader in readers]
         return await self._fly(letters, message, dict(message.metadata), tracking_id)
 
     async def send_batch(self, message, recipients):
-        self._supported(message)
         refs = []
         for one in recipients:
             text = message.text and fill(message.text, one.values)
@@ -259,11 +257,6 @@ class PigeonEmail:
 
     async def aclose(self):
         pass
-
-    def _supported(self, message):
-        for feature in ("template", "send_at", "attachments"):
-            if getattr(message, feature):
-                raise UnsupportedOperationError(f"{feature}: {PIGEON.unsupported[feature]}")
 
     def _sign(self, body):
         return hmac.new(self._token.encode(), body, hashlib.sha256).hexdigest()
@@ -375,11 +368,6 @@ class TrustsAnybody(PigeonEmail):
         return WebhookResult[EmailEvent](events=())
 
 
-class SilentlyDropsAttachments(PigeonEmail):
-    def _supported(self, message):
-        pass
-
-
 class NeverGivesUp(PigeonEmail):
     async def _fly(self, letters, message, metadata, tracking_id):
         while True:
@@ -408,7 +396,6 @@ class RaisesItsOwn(PigeonEmail):
         (ForgetsTheSubject, "test_names_and_all_scripts_are_accepted"),
         (DoesNotEscape, "test_a_campaign_is_personal_escaped_and_in_order"),
         (TrustsAnybody, "test_a_forged_webhook_is_refused_before_it_is_read"),
-        (SilentlyDropsAttachments, "test_attachments_are_accepted"),
         (NeverGivesUp, "test_the_caller_s_timeout_is_kept"),
         (NamesNoVendor, "test_a_plain_mail_is_accepted"),
         (RaisesItsOwn, "test_status_answers_for_a_mail_it_sent"),

@@ -94,6 +94,13 @@ class Ref(Model):
     def __str__(self) -> str:
         return f"{self.vendor}:{self.id}"
 
+    def __eq__(self, other: object) -> bool:
+        """A reference is its vendor and id, whatever else a vendor's answer told along with it."""
+        return isinstance(other, Ref) and (self.vendor, self.id) == (other.vendor, other.id)
+
+    def __hash__(self) -> int:
+        return hash((self.vendor, self.id))
+
     @classmethod
     def parse(cls, text: str) -> Ref:
         """Read `str(ref)` back. Raises `InvalidRequestError` when it is not of that form."""

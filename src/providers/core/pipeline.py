@@ -256,6 +256,8 @@ class Pipeline:
         error.args = (error.message,)
         if error.code is not None:
             error.code = target.redact(error.code)[:100]
+        if error.request_id is not None:
+            error.request_id = target.redact(error.request_id)
         if call.operation.effect is Effect.IDEMPOTENT:
             error.retryable = error.repeatable
         elif call.unknown:

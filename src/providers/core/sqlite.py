@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from providers.core.errors import ConfigurationError, Outcome, ProviderUnavailableError
-from providers.core.store import SCAN_PAGE, metered
+from providers.core.store import SCAN_PAGE, SWEEP, metered
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -46,6 +46,7 @@ class SqliteStore:
         self._path = Path(path)
         self._clock = clock
         self._pid = 0
+        self._transactions = 0
         self._thread: ThreadPoolExecutor | None = None
         self._db: sqlite3.Connection | None = None
 
@@ -175,7 +176,11 @@ class SqliteStore:
         try:
             db.execute("BEGIN IMMEDIATE")
             try:
-                result = work(db, self._clock.time())
+                now = self._clock.time()
+                result = work(db, now)
+                self._transactions += 1
+                if self._transactions % SWEEP == 0:
+                    _sweep(db, now)
             except BaseException:
                 db.execute("ROLLBACK")
                 raise
@@ -200,7 +205,7 @@ class SqliteStore:
             # A large batch touches a thousand pages: copying them back after each would double its cost.
             db.execute("PRAGMA wal_autocheckpoint = 8000")
             db.executescript(SCHEMA)
-            db.execute("DELETE FROM entries WHERE expires <= ?", (self._clock.time(),))
+            _sweep(db, self._clock.time())
         except (OSError, sqlite3.Error) as error:
             if db is not None:
                 db.close()
@@ -213,6 +218,12 @@ class SqliteStore:
         if self._db is not None:
             self._db.close()
             self._db = None
+
+
+def _sweep(db: sqlite3.Connection, now: float) -> None:
+    """Drop what has expired and nobody asks for."""
+    db.execute("DELETE FROM entries WHERE expires <= ?", (now,))
+    db.execute("DELETE FROM counters WHERE expires <= ?", (now,))
 
 
 def _switch_to_wal(db: sqlite3.Connection) -> None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from providers.core.clock import Clock
 
 SCAN_PAGE = 500
+SWEEP = 10_000
+"""Writes with an expiry between two looks for what has expired."""
 
 
 class Store(Protocol):
@@ -101,6 +103,14 @@ class MemoryStore:
         self._order: list[str] | None = None
         self._counters: dict[str, tuple[int, float | None]] = {}
         self._meters: dict[str, float] = {}
+        self._kept_for_a_while = 0
+
+    def _sweep(self) -> None:
+        """Drop what has expired and nobody asks for."""
+        now = self._clock.time()
+        self._values = {key: kept for key, kept in self._values.items() if kept[1] is None or kept[1] > now}
+        self._counters = {key: kept for key, kept in self._counters.items() if kept[1] is None or kept[1] > now}
+        self._order = None
 
     def _read(self, key: str) -> bytes | None:
         found = self._values.get(key)
@@ -120,6 +130,10 @@ class MemoryStore:
                 self._order = None
             return
         self._values[key] = (value, None if ttl is None else self._clock.time() + ttl)
+        if ttl is not None:
+            self._kept_for_a_while += 1
+            if self._kept_for_a_while % SWEEP == 0:
+                self._sweep()
         if not known and self._order is not None:
             insort(self._order, key)
 

@@ -150,8 +150,14 @@ def from_status(
         kind, outcome = BadResponseError, Outcome.NOT_APPLIED
     else:
         kind = BY_STATUS.get(status, InvalidRequestError)
-    return kind(message, status=status, code=code, retry_after=wait, outcome=outcome)
+    request_id = next((response.headers[name] for name in REQUEST_IDS if name in response.headers), None)
+    return kind(
+        message, status=status, code=code, request_id=request_id and request_id[:200], retry_after=wait, outcome=outcome
+    )
 
+
+REQUEST_IDS = ("x-request-id", "request-id", "x-amzn-requestid", "x-message-id")
+"""Headers in which vendors name the request, for their support."""
 
 BY_STATUS: dict[int, type[ProviderError]] = {
     401: AuthenticationError,

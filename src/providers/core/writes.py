@@ -11,12 +11,12 @@ import hashlib
 import itertools
 import os
 import socket
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
+from pydantic import AwareDatetime
 from pydantic_core import from_json, to_json
 
 from providers.core.clock import utc
@@ -29,11 +29,11 @@ from providers.core.errors import (
     ProviderError,
     ProviderUnavailableError,
 )
+from providers.core.models import Model
 from providers.core.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from datetime import datetime
 
     from pydantic import BaseModel, JsonValue
 
@@ -83,8 +83,7 @@ class Record(NamedTuple):
     result: JsonValue | BaseModel = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnknownWrite:
+class UnknownWrite(Model):
     """A write whose outcome nobody knows. `id` is what `resolve` takes."""
 
     id: str
@@ -93,7 +92,7 @@ class UnknownWrite:
     vendor: str
     tenant: str
     demo: bool
-    at: datetime
+    at: AwareDatetime
     reason: str
 
 

@@ -16,6 +16,7 @@ from providers.core.errors import (
     NotFoundError,
     ProviderError,
     RejectedError,
+    UnsupportedOperationError,
 )
 from providers.core.models import RawRequest, Ref, WebhookEndpoint, WebhookResult
 from providers.core.operation import Effect, Operation
@@ -295,19 +296,23 @@ async def _suppressions(adapter: EmailAdapter, cursor: str) -> tuple[list[Suppre
 
 
 def check_limits(facts: VendorFacts, message: EmailMessage, moment: float) -> None:
-    """Raise `InvalidRequestError` for what this vendor is known to refuse, before anything is sent."""
+    """Raise for what this vendor is known to refuse or cannot express, before anything is sent."""
+    for feature, why in facts.unsupported.items():
+        if getattr(message, feature, None):
+            raise UnsupportedOperationError(f"{feature}: {why}", field=feature)
     limits = facts.limits
     people = len(message.to) + len(message.cc) + len(message.bcc)
-    if people > limits["recipients"]:
+    if people > limits.get("recipients", people):
         _too_much("to", f"{people} recipients", f"{limits['recipients']} in one mail", facts)
-    if len(message.tags) > limits["tags"]:
+    if len(message.tags) > limits.get("tags", len(message.tags)):
         _too_much("tags", f"{len(message.tags)} tags", str(limits["tags"]), facts)
-    if message.attachments:
+    if message.attachments and "message_bytes" in limits:
         # Sent as base64: four bytes for three.
         size = sum(len(attachment.content) + 2 for attachment in message.attachments) * 4 // 3
         if size > limits["message_bytes"]:
             _too_much("attachments", f"{size:,} bytes encoded", f"{limits['message_bytes']:,}", facts)
-    if message.send_at is not None and message.send_at.timestamp() - moment > limits["schedule_seconds"]:
+    ahead = message.send_at.timestamp() - moment if message.send_at is not None else 0.0
+    if ahead > limits.get("schedule_seconds", ahead):
         _too_much("send_at", "later", f"{limits['schedule_seconds'] // 3600} hours ahead", facts)
 
 

@@ -269,47 +269,56 @@ class _Sender:
         found = await self._journal.claim(items)
         keys_held = {mail.number: held for mail, held in zip(keyed, found[len(mails) :], strict=True)}
         to_send: list[_Mail] = []
-        taken: set[str] = set()
+        given_up: dict[str, Claim] = {}
         earlier = 0
         for mail, there in zip(mails, found, strict=False):
-            held = keys_held.get(mail.number) if keys_held else None
-            if there is None and held is not None:
-                work.freed.append(mail.claim_key)
-                work.outcomes[mail.number] = mail.outcome(
-                    SendState.EARLIER, reason="another address had the mail of its key"
-                )
-            elif mail.claim_key in taken:
-                work.outcomes[mail.number] = mail.outcome(SendState.EARLIER, reason=TWICE)
-            elif there is None or await self._taken_over(mail, there, Claim(id_, mail.number - first)):
-                taken.add(mail.claim_key)
+            claim = Claim(id_, mail.number - first)
+            own = self._journal.claim_key(own_key(mail.key)) if mail.own_key else ""
+            free = await self._is_ours(mail.claim_key, there, claim, given_up)
+            own_free = not own or await self._is_ours(own, keys_held[mail.number], claim, given_up)
+            if free and own_free:
                 if self._suppressed and mail.address.lower() in self._suppressed:
                     reason = "on the vendor's suppression list"
                     work.row(mail.number, mail.row(EntryState.SUPPRESSED, reason=reason))
                     work.outcomes[mail.number] = mail.outcome(SendState.SUPPRESSED, reason=reason)
                 else:
                     to_send.append(mail)
+                continue
+            # What it holds may be the next one's.
+            given_up |= {key: claim for key, ours in ((mail.claim_key, free), (own, own_free)) if key and ours}
+            if free:
+                reason = "another address had the mail of its key"
+                work.outcomes[mail.number] = mail.outcome(SendState.EARLIER, reason=reason)
             else:
                 work.outcomes[mail.number] = await self._known(mail, there)
-            if mail.number in work.outcomes:
-                earlier += work.outcomes[mail.number].state is SendState.EARLIER
+            earlier += work.outcomes[mail.number].state is SendState.EARLIER
+        work.freed += given_up
         if earlier:
             await self._journal.skipped(earlier)
         return to_send
 
-    async def _taken_over(self, mail: _Mail, there: Claim, claim: Claim) -> bool:
-        """Whether the claim of another batch is ours now: its process died before sending."""
+    async def _is_ours(self, key: str, there: Claim | None, claim: Claim, given_up: dict[str, Claim]) -> bool:
+        """Whether a claim is this mail's: it was free, or nobody will ever send what it stands for."""
+        if there is None:
+            return True
+        if key in given_up:
+            if not await self._journal.retake(key, given_up[key], claim):
+                return False
+            del given_up[key]
+            return True
         if there.batch.startswith(self._run + "#"):
             return False
         batch = await self._row(there.batch)
         if batch is not None and batch.entry(there.place) is not None:
             return False
+        # Claimed and never entered: its process died before sending, unless it is about to.
         if self._journal.alive(there.batch, None if batch is None else batch.at):
             return False
-        return await self._journal.retake(mail.claim_key, there, claim)
+        return await self._journal.retake(key, there, claim)
 
-    async def _known(self, mail: _Mail, there: Claim) -> SendOutcome:
+    async def _known(self, mail: _Mail, there: Claim | None) -> SendOutcome:
         """The outcome of a recipient whose mail another place stands for."""
-        if there.batch.startswith(self._run + "#"):
+        if there is None or there.batch.startswith(self._run + "#"):
             return mail.outcome(SendState.EARLIER, reason=TWICE)
         row = await self._row(there.batch)
         entry = None if row is None else row.entry(there.place)

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from pydantic import JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from providers.core.clock import utc
 from providers.core.errors import InvalidRequestError, NotFoundError
 from providers.core.json import from_json, to_json
+from providers.core.models import Model
 from providers.core.writes import alive
 
 if TYPE_CHECKING:
@@ -118,77 +118,6 @@ class Claim(NamedTuple):
         """From the store."""
         batch, _, place = data.decode().rpartition(":")
         return cls(batch, int(place))
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownMail:
-    """A mail of a campaign that may have been sent."""
-
-    key: str
-    recipient: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CampaignStatus:
-    """How far a campaign is. The counts are of recipients; `earlier` counts how often one was skipped as done."""
-
-    key: str
-    tenant: str = ""
-    demo: bool = False
-    """Whether it was sent by the demo: live and demo campaigns of one key know nothing of each other."""
-    sent: int
-    earlier: int
-    suppressed: int
-    invalid: int
-    failed: int
-    unknown: int
-    pending: int
-    journal: Journal = field(repr=False, compare=False)
-
-    async def unknowns(self) -> AsyncIterator[UnknownMail]:
-        """The mails that may have been sent."""
-        async for batch in self.journal.batches():
-            for _, entry in batch.entries():
-                if self.journal.state(batch, entry) is EntryState.UNKNOWN:
-                    reason = entry.reason or f"the process that sent it ended ({utc(batch.at):%Y-%m-%d %H:%M} UTC)"
-                    yield UnknownMail(key=entry.key or entry.address, recipient=entry.address, reason=reason)
-
-    async def resolve(self, key: str, resolution: str) -> None:
-        """Settle one unknown mail: `"sent"`, or `"resend"`, after which the next run sends it (again).
-
-        Raises `NotFoundError` when this key is not unknown, `InvalidRequestError` for another word.
-        """
-        if not await self._settle(resolution, key):
-            msg = f"key: no mail with an unknown outcome has the key {key[:80]!r}"
-            raise NotFoundError(msg, field="key")
-
-    async def resolve_all(self, resolution: str) -> int:
-        """Settle every unknown mail alike; how many there were."""
-        return await self._settle(resolution, None)
-
-    async def _settle(self, resolution: str, key: str | None) -> int:
-        if resolution not in {"sent", "resend"}:
-            msg = f"resolution: {resolution!r} is neither 'sent' nor 'resend'"
-            raise InvalidRequestError(msg, field="resolution")
-        count = 0
-        async for batch in self.journal.batches():
-            unknown = {
-                place: entry
-                for place, entry in batch.entries()
-                if self.journal.state(batch, entry) is EntryState.UNKNOWN
-                and (key is None or key in {entry.key, entry.address})
-            }
-            if not unknown:
-                continue
-            if resolution == "resend":
-                await self.journal.release(unknown.values())
-            state, reason = (EntryState.SENT, "resolved by hand") if resolution == "sent" else (EntryState.GONE, "")
-            await self.journal.amend(
-                batch.id, {place: entry._replace(state=state, reason=reason) for place, entry in unknown.items()}
-            )
-            count += len(unknown)
-        return count
 
 
 class Journal:
@@ -296,6 +225,77 @@ class Journal:
                 await self.amend(batch.id, blank)
                 found = True
         return found
+
+
+class UnknownMail(Model):
+    """A mail of a campaign that may have been sent."""
+
+    key: str
+    recipient: str
+    reason: str
+
+
+class CampaignStatus(Model):
+    """How far a campaign is. The counts are of recipients; `earlier` counts how often one was skipped as done."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    key: str
+    tenant: str = ""
+    demo: bool = False
+    """Whether it was sent by the demo: live and demo campaigns of one key know nothing of each other."""
+    sent: int
+    earlier: int
+    suppressed: int
+    invalid: int
+    failed: int
+    unknown: int
+    pending: int
+    journal: Journal = Field(exclude=True, repr=False)
+
+    async def unknowns(self) -> AsyncIterator[UnknownMail]:
+        """The mails that may have been sent."""
+        async for batch in self.journal.batches():
+            for _, entry in batch.entries():
+                if self.journal.state(batch, entry) is EntryState.UNKNOWN:
+                    reason = entry.reason or f"the process that sent it ended ({utc(batch.at):%Y-%m-%d %H:%M} UTC)"
+                    yield UnknownMail(key=entry.key or entry.address, recipient=entry.address, reason=reason)
+
+    async def resolve(self, key: str, resolution: str) -> None:
+        """Settle one unknown mail: `"sent"`, or `"resend"`, after which the next run sends it (again).
+
+        Raises `NotFoundError` when this key is not unknown, `InvalidRequestError` for another word.
+        """
+        if not await self._settle(resolution, key):
+            msg = f"key: no mail with an unknown outcome has the key {key[:80]!r}"
+            raise NotFoundError(msg, field="key")
+
+    async def resolve_all(self, resolution: str) -> int:
+        """Settle every unknown mail alike; how many there were."""
+        return await self._settle(resolution, None)
+
+    async def _settle(self, resolution: str, key: str | None) -> int:
+        if resolution not in {"sent", "resend"}:
+            msg = f"resolution: {resolution!r} is neither 'sent' nor 'resend'"
+            raise InvalidRequestError(msg, field="resolution")
+        count = 0
+        async for batch in self.journal.batches():
+            unknown = {
+                place: entry
+                for place, entry in batch.entries()
+                if self.journal.state(batch, entry) is EntryState.UNKNOWN
+                and (key is None or key in {entry.key, entry.address})
+            }
+            if not unknown:
+                continue
+            if resolution == "resend":
+                await self.journal.release(unknown.values())
+            state, reason = (EntryState.SENT, "resolved by hand") if resolution == "sent" else (EntryState.GONE, "")
+            await self.journal.amend(
+                batch.id, {place: entry._replace(state=state, reason=reason) for place, entry in unknown.items()}
+            )
+            count += len(unknown)
+        return count
 
 
 def claim_of(batch: str, place: int) -> bytes:

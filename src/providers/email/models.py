@@ -12,6 +12,8 @@ from providers.core.errors import ProviderError
 from providers.core.models import Model, Raw, Ref, RequestModel
 from providers.email.address import has_control, normalise_named, split
 
+LONGEST_TAG = 255
+
 RESERVED_HEADERS = frozenset(
     [
         "to",
@@ -96,6 +98,14 @@ class EmailMessage(RequestModel):
     @classmethod
     def _one_line(cls, value: str | None) -> str | None:
         return _no_control(value)
+
+    @field_validator("tags")
+    @classmethod
+    def _tags(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value) or not all(0 < len(tag) <= LONGEST_TAG for tag in value):
+            msg = f"tags are different from each other, and 1 to {LONGEST_TAG} characters long"
+            raise ValueError(msg)
+        return value
 
     @field_validator("headers")
     @classmethod

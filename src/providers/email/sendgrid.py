@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 from urllib.parse import quote
 
-from pydantic import AwareDatetime, BaseModel, Field, JsonValue, SecretStr, TypeAdapter
+from pydantic import AwareDatetime, BaseModel, Field, JsonValue, SecretStr, TypeAdapter, ValidationError
 
 from providers.core.clock import utc
 from providers.core.errors import (
@@ -250,7 +250,7 @@ class SendGridEmail:
         response.json_object()
 
     async def unsuppress(self, email: str) -> None:
-        """Delete from the global unsubscribes and the four lists the vendor keeps."""
+        """Delete from the global unsubscribes and the four lists the vendor keeps; unsubscribe groups stay."""
         paths = ["/v3/asm/suppressions/global/"]
         paths += [f"/v3/suppression/{name}/" for name in LISTS if name != "unsubscribes"]
         for path in paths:
@@ -344,9 +344,10 @@ class SendGridEmail:
     async def _quota(self) -> Quota | None:
         try:
             response = await self.client.request("GET", "/v3/user/credits")
-        except StatusError:
+            credit = _Credits.model_validate(response.json_object())
+        except (StatusError, ProviderError, ValidationError):
+            # The scopes have proved the key; what is left is extra, and not every key may see it.
             return None
-        credit = _Credits.model_validate(response.json_object())
         return Quota.model_validate(
             {"unit": "email", "used": credit.used, "limit": credit.total, "remaining": credit.remain}
         )
