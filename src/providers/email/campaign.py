@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
@@ -42,6 +43,8 @@ from providers.email.models import MessageRef, Recipient, SendOutcome, SendState
 from providers.email.template import Names
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from providers.core.capability import Context
     from providers.core.clock import Clock
     from providers.core.store import Store
@@ -74,21 +77,19 @@ class Head(BaseModel):
     subject: str
 
 
-class _Mail(NamedTuple):
-    """A recipient whose mail can be sent: its place in the list, what makes it the only one, what the vendor needs."""
+@dataclass(slots=True, eq=False)
+class _Mail(Personal):
+    """A recipient whose mail can be sent: what the vendor needs, its place in the list, what makes it the only one."""
 
     number: int
-    key: str
     address: str
+    key: str
+    own_key: str
+    """The key where it is not the address, else empty."""
     claim_key: str
-    personal: Personal
-
-    @property
-    def own_key(self) -> str:
-        return "" if self.key == self.address else self.key
 
     def row(self, state: EntryState, *, ref: str = "", reason: str = "") -> Row:
-        return [self.number, self.address, state.value, self.own_key, ref, reason]
+        return [self.number, self.address, state, self.own_key, ref, reason]
 
     def outcome(self, state: SendState, *, ref: MessageRef | None = None, reason: str = "") -> SendOutcome:
         return SendOutcome(index=self.number, key=self.key, recipient=self.address, state=state, ref=ref, reason=reason)
@@ -195,7 +196,6 @@ class _Sender:
         self._message = message
         self._journal = journal
         self._names = Names(message)
-        self._fills = bool(self._names.all) or message.template is not None
         self._redirect = email.redirect_to
         self._campaign = campaign
         self._run = f"{owner()}#{next(_runs)}"
@@ -203,8 +203,6 @@ class _Sender:
         self._suppressed: frozenset[str] = frozenset()
         self._last_row: Batch | None = None
         self._failures = 0
-        self._ref: MessageRef | None = None
-        self._ref_text = ""
 
     async def learn_suppressions(self) -> None:
         """Who unsubscribed is known before anything is sent. A key that may not ask leaves it to the vendor."""
@@ -243,22 +241,25 @@ class _Sender:
         if recipient.name and has_control(recipient.name):
             msg = "name: line breaks and control characters are not allowed"
             raise InvalidRequestError(msg, field="name")
-        variables = recipient.variables
-        if self._fills:
-            variables = {"email": address, "name": recipient.name, **self._message.variables, **variables}
         metadata = recipient.metadata
         if self._redirect is not None:
             metadata = {**metadata, "redirected_from": address}
         claim_key = self._journal.claim_key(address)
-        personal = Personal(
+        given: dict[str, JsonValue] = {"email": address, "name": recipient.name}
+        own = "" if recipient.key == address else recipient.key
+        return _Mail(
             email=self._redirect or address,
             name=recipient.name,
             tracking_id=self._campaign + claim_key[-18:],
-            values=self._names.values(variables) if self._names.all else {},
-            variables=variables,
+            values=self._names.values(recipient.variables, self._message.variables, given) if self._names.all else {},
+            variables={**given, **self._message.variables, **recipient.variables} if self._message.template else {},
             metadata=metadata,
+            number=index,
+            address=address,
+            key=own or address,
+            own_key=own,
+            claim_key=claim_key,
         )
-        return _Mail(index, recipient.key or address, address, claim_key, personal)
 
     async def _claim(self, mails: list[_Mail], work: _Work) -> list[_Mail]:
         """Those whose mail is ours to send; the rest gets its outcome here."""
@@ -272,10 +273,13 @@ class _Sender:
         given_up: dict[str, Claim] = {}
         earlier = 0
         for mail, there in zip(mails, found, strict=False):
-            claim = Claim(id_, mail.number - first)
-            own = self._journal.claim_key(own_key(mail.key)) if mail.own_key else ""
-            free = await self._is_ours(mail.claim_key, there, claim, given_up)
-            own_free = not own or await self._is_ours(own, keys_held[mail.number], claim, given_up)
+            if there is None and not mail.own_key:
+                free, own_free, own = True, True, ""
+            else:
+                claim = Claim(id_, mail.number - first)
+                own = self._journal.claim_key(own_key(mail.key)) if mail.own_key else ""
+                free = await self._is_ours(mail.claim_key, there, claim, given_up)
+                own_free = not own or await self._is_ours(own, keys_held[mail.number], claim, given_up)
             if free and own_free:
                 if self._suppressed and mail.address.lower() in self._suppressed:
                     reason = "on the vendor's suppression list"
@@ -285,6 +289,7 @@ class _Sender:
                     to_send.append(mail)
                 continue
             # What it holds may be the next one's.
+            claim = Claim(id_, mail.number - first)
             given_up |= {key: claim for key, ours in ((mail.claim_key, free), (own, own_free)) if key and ours}
             if free:
                 reason = "another address had the mail of its key"
@@ -351,7 +356,7 @@ class _Sender:
             await self._intend(mails, work)
             call = Call(SEND_BATCH, self._clock.monotonic() + SEND_BATCH.timeout, units=len(mails))
             try:
-                results = await deliver(self._email, self._message, [mail.personal for mail in mails], call)
+                results = await deliver(self._email, self._message, mails, call)
             except ProviderError as error:
                 failed = error
             except BaseException:
@@ -360,8 +365,7 @@ class _Sender:
                 raise
             else:
                 self._failures = 0
-                for mail, result in zip(mails, results, strict=True):
-                    self._settle(mail, result, work)
+                self._accepted(mails, results, work)
                 break
             refused = _refused(failed, len(mails))
             if refused is not None:
@@ -410,27 +414,35 @@ class _Sender:
                 work.freed += self._journal.claims_of(mail.address, mail.own_key)
         await self._journal.write(work.batch, freed=work.freed)
 
-    def _text(self, ref: MessageRef) -> str:
-        """As text; a batch has one reference for all its mails with most vendors."""
-        if ref is not self._ref:
-            self._ref, self._ref_text = ref, str(ref)
-        return self._ref_text
+    def _accepted(self, mails: list[_Mail], results: Sequence[MessageRef | ProviderError], work: _Work) -> None:
+        """The vendor's answer, mail by mail. The usual one in line: a long campaign has a million of them."""
+        rows, outcomes, first = work.batch.rows, work.outcomes, work.first
+        last: MessageRef | None = None
+        text = ""
+        for mail, result in zip(mails, results, strict=True):
+            if not isinstance(result, MessageRef) or result.dry_run:
+                self._settle(mail, result, work)
+                continue
+            if result is not last:
+                last, text = result, str(result)
+            number = mail.number
+            rows[str(number - first)] = [number, mail.address, EntryState.SENT, mail.own_key, text, ""]
+            outcomes[number] = SendOutcome(
+                index=number, key=mail.key, recipient=mail.address, state=SendState.SENT, ref=result
+            )
 
     def _settle(self, mail: _Mail, result: MessageRef | ProviderError, work: _Work) -> None:
-        """One mail's outcome, for the caller and for the journal."""
-        if not isinstance(result, MessageRef):
-            work.outcomes[mail.number] = outcome = failure(mail.number, mail.key, mail.address, result)
-            work.row(mail.number, mail.row(EntryState(outcome.state.value), reason=outcome.reason))
-            if outcome.state is SendState.FAILED:
-                work.freed += self._journal.claims_of(mail.address, mail.own_key)
-            return
-        work.outcomes[mail.number] = mail.outcome(SendState.SENT, ref=result)
-        if result.dry_run:
-            # The vendor checked it and sent nothing: the real mail is still to come.
+        """One mail that was not sent: for the caller and for the journal."""
+        if isinstance(result, MessageRef):
+            # A dry run: the vendor checked it, and the real mail is still to come.
+            work.outcomes[mail.number] = mail.outcome(SendState.SENT, ref=result)
             work.row(mail.number, mail.row(EntryState.GONE))
             work.freed += self._journal.claims_of(mail.address, mail.own_key)
-        else:
-            work.row(mail.number, mail.row(EntryState.SENT, ref=self._text(result)))
+            return
+        work.outcomes[mail.number] = outcome = failure(mail.number, mail.key, mail.address, result)
+        work.row(mail.number, mail.row(EntryState(outcome.state.value), reason=outcome.reason))
+        if outcome.state is SendState.FAILED:
+            work.freed += self._journal.claims_of(mail.address, mail.own_key)
 
 
 def _refused(error: ProviderError, count: int) -> int | None:

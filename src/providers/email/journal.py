@@ -59,7 +59,7 @@ class Entry(NamedTuple):
 
     def row(self) -> Row:
         """For the store."""
-        return [self.number, self.address, self.state.value, self.key, self.ref, self.reason]
+        return [self.number, self.address, self.state, self.key, self.ref, self.reason]
 
     @classmethod
     def load(cls, row: JsonValue) -> Entry:

@@ -56,11 +56,18 @@ class Names:
         self.url = tokens(message.unsubscribe_url)
         self.all = tuple(dict.fromkeys(self.subject + self.text + self.html + self.url))
 
-    def values(self, variables: Mapping[str, JsonValue]) -> dict[str, str]:
-        """The text of every name used. Raises `InvalidRequestError` for one that is missing or has no text."""
+    def values(self, *sources: Mapping[str, JsonValue]) -> dict[str, str]:
+        """The text of every name used, from the first source that has it.
+
+        Raises `InvalidRequestError` for one that is missing or has no text.
+        """
         values: dict[str, str] = {}
         for name in self.all:
-            value = variables.get(name)
+            value: JsonValue = None
+            for source in sources:
+                if name in source:
+                    value = source[name]
+                    break
             if isinstance(value, str):
                 values[name] = value
             elif isinstance(value, int | float):
