@@ -161,7 +161,7 @@ def _bad_address() -> Step:
     except InvalidRequestError as error:
         return Step(
             title="A customer mistyped the address: refused before anything is sent",
-            lines=(f"InvalidRequestError, field {error.field!r}: {error.message}",),
+            lines=(f"InvalidRequestError, field {error.message}",),
             data={"error": type(error).__name__, "field": error.field, "message": error.message},
         )
     msg = "a bad address was accepted"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from providers.core.errors import ConfigurationError, Outcome, ProviderUnavailableError
-from providers.core.store import SCAN_PAGE, SWEEP, metered
+from providers.core.store import SCAN_PAGE, SWEEP, counted, metered
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -106,15 +106,11 @@ class SqliteStore:
 
         def work(db: sqlite3.Connection, now: float) -> int | None:
             row = db.execute("SELECT total, expires FROM counters WHERE key = ?", (key,)).fetchone()
-            total, expires = row or (0, None)
-            if expires is not None and expires <= now:
-                total, expires = 0, None
-            if ceiling is not None and amount > 0 and total + amount > ceiling:
+            counter = counted(row, now, amount, ceiling, ttl)
+            if counter is None:
                 return None
-            if expires is None and ttl is not None:
-                expires = now + ttl
-            db.execute("INSERT OR REPLACE INTO counters VALUES (?, ?, ?)", (key, total + amount, expires))
-            return int(total + amount)
+            db.execute("INSERT OR REPLACE INTO counters VALUES (?, ?, ?)", (key, *counter))
+            return counter[0]
 
         return await self._run(work)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -92,6 +92,22 @@ def metered(due: float, now: float, rate: float, burst: int, patience: float = i
     return due if wait >= patience else due + 1 / rate, wait
 
 
+Counter: TypeAlias = tuple[int, float | None]
+"""Total, and when it starts anew."""
+
+
+def counted(counter: Counter | None, now: float, amount: int, ceiling: int | None, ttl: float | None) -> Counter | None:
+    """The counter after adding; None when that would pass the ceiling."""
+    total, expires = counter or (0, None)
+    if expires is not None and expires <= now:
+        total, expires = 0, None
+    if ceiling is not None and amount > 0 and total + amount > ceiling:
+        return None
+    if expires is None and ttl is not None:
+        expires = now + ttl
+    return total + amount, expires
+
+
 class MemoryStore:
     """State of one process; gone with it."""
 
@@ -101,7 +117,7 @@ class MemoryStore:
         self._clock = clock
         self._values: dict[str, tuple[bytes, float | None]] = {}
         self._order: list[str] | None = None
-        self._counters: dict[str, tuple[int, float | None]] = {}
+        self._counters: dict[str, Counter] = {}
         self._meters: dict[str, float] = {}
         self._kept_for_a_while = 0
 
@@ -165,16 +181,11 @@ class MemoryStore:
 
     async def add(self, key: str, amount: int, *, ceiling: int | None = None, ttl: float | None = None) -> int | None:
         """See `Store.add`."""
-        now = self._clock.time()
-        total, expires = self._counters.get(key, (0, None))
-        if expires is not None and expires <= now:
-            total, expires = 0, None
-        if ceiling is not None and amount > 0 and total + amount > ceiling:
+        counter = counted(self._counters.get(key), self._clock.time(), amount, ceiling, ttl)
+        if counter is None:
             return None
-        if expires is None and ttl is not None:
-            expires = now + ttl
-        self._counters[key] = (total + amount, expires)
-        return total + amount
+        self._counters[key] = counter
+        return counter[0]
 
     async def take(self, key: str, *, rate: float, burst: int, patience: float = inf) -> float:
         """See `Store.take`."""
