@@ -60,7 +60,7 @@ class TestColumns:
         _, (row,), _ = read(found)
 
         assert (row.recipient.email, row.recipient.name, row.recipient.key) == ("a@example.com", "Ada", "7")
-        assert row.recipient.variables == {"town": "Bonn"}
+        assert row.recipient.variables == {"town": "Bonn", "name": "Ada"}
 
     def test_a_mapped_column_that_is_not_there_lists_what_there_is(self, people):
         with pytest.raises(errors.ConfigurationError, match=r"'Contact'.*Number, Mail"):
@@ -96,7 +96,7 @@ class TestRows:
 
         assert (count.rows, count.blank, count.unusable, count.recipients) == (5, 3, 0, 2)
         assert [(row.line, row.recipient.email) for row in rows] == [(2, "a@example.com"), (6, "b@EXAMPLE.com")]
-        assert rows[0].recipient.variables == {"city": "Bonn"}
+        assert rows[0].recipient.variables == {"city": "Bonn", "name": "Ada"}
         assert bad == []
 
     def test_lines_are_those_of_the_file_also_after_rows_that_span_several(self, people):
@@ -114,7 +114,7 @@ class TestRows:
 
         assert bad.line == 2
         assert "4 cells" in bad.reason
-        assert [row.recipient.variables for row in rows] == [{"city": "Bonn", "country": "DE"}, {"city": "Bonn"}]
+        assert [row.recipient.variables for row in rows] == [{"city": "Bonn", "country": "DE"}, {"city": "Bonn", "name": "Ada"}]
 
     @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
     def test_the_delimiter_is_found(self, people, delimiter):

@@ -93,8 +93,14 @@ def test_on_memory_more_than_a_thousand_readers_are_refused(served, server):
 def test_whoever_unsubscribed_gets_none(served, server):
     for name in ("unsubscribes", "bounces", "spam_reports", "invalid_emails"):
         server.suppress(name, f"{name}@example.com")
-    readers = [*people(2), *(Recipient(email=f"{name}@example.com") for name in ("unsubscribes", "bounces"))]
-    readers += [Recipient(email="SPAM_reports@example.com"), Recipient(email="invalid_emails@EXAMPLE.com")]
+    readers = [
+        *people(2),
+        *(Recipient(email=f"{name}@example.com", name="Reader") for name in ("unsubscribes", "bounces")),
+    ]
+    readers += [
+        Recipient(email="SPAM_reports@example.com", name="Reader"),
+        Recipient(email="invalid_emails@EXAMPLE.com", name="Reader"),
+    ]
     outcomes = run(served(), lambda p: campaign(p, readers))
     assert states(outcomes) == [SENT, SENT, SUPPRESSED, SUPPRESSED, SUPPRESSED, SUPPRESSED]
     (post,) = [request for request in server.requests if request.path == "/v3/mail/send"]
@@ -271,10 +277,10 @@ def test_two_runs_at_once_send_each_mail_once(served, server):
 
 def test_an_address_gets_one_mail_whatever_the_keys_and_a_key_one_whatever_the_addresses(served, server):
     readers = [
-        Recipient(email="ana@example.com", key="customer-1"),
-        Recipient(email="ana@EXAMPLE.com", key="customer-2"),
-        Recipient(email="ben@example.com", key="customer-1"),
-        Recipient(email="cay@example.com", key="customer-3"),
+        Recipient(email="ana@example.com", key="customer-1", name="Reader"),
+        Recipient(email="ana@EXAMPLE.com", key="customer-2", name="Reader"),
+        Recipient(email="ben@example.com", key="customer-1", name="Reader"),
+        Recipient(email="cay@example.com", key="customer-3", name="Reader"),
     ]
 
     async def scenario(providers):
@@ -287,7 +293,7 @@ def test_an_address_gets_one_mail_whatever_the_keys_and_a_key_one_whatever_the_a
 
 def test_the_counts_are_of_readers_however_often_it_is_run(served, server):
     server.suppress("unsubscribes", "gone@example.com")
-    readers = [*people(2), Recipient(email="nobody"), Recipient(email="gone@example.com")]
+    readers = [*people(2), Recipient(email="nobody", name="Reader"), Recipient(email="gone@example.com", name="Reader")]
 
     async def scenario(providers):
         for _ in range(3):

@@ -103,7 +103,10 @@ def test_one_click_unsubscribe_has_both_headers(served, server, mail):
             html="<p>Hi {{email}}</p>",
             unsubscribe_url="https://shop.example.com/u/{{email}}",
         )
-        readers = [Recipient(email="ana@example.com"), Recipient(email="ben+c@example.com")]
+        readers = [
+            Recipient(email="ana@example.com", name="Reader"),
+            Recipient(email="ben+c@example.com", name="Reader"),
+        ]
         assert [one.state async for one in providers.email.send_campaign(text, readers, idempotency_key="k")] == [
             "sent",
             "sent",

@@ -74,7 +74,9 @@ CALLS = {
     "check": lambda p: p.email.check(),
     "send_campaign": lambda p: listed(
         p.email.send_campaign(
-            EmailMessage(subject="Hi", text="Hello"), [Recipient(email="ana@example.com")], idempotency_key="k"
+            EmailMessage(subject="Hi", text="Hello"),
+            [Recipient(email="ana@example.com", name="Reader")],
+            idempotency_key="k",
         )
     ),
 }

@@ -245,7 +245,8 @@ class _Sender:
         if self._redirect is not None:
             metadata = {**metadata, "redirected_from": address}
         claim_key = self._journal.claim_key(address)
-        given: dict[str, JsonValue] = {"email": address, "name": recipient.name}
+        # A reader without a name has no variable of that name: "Dear ," is not a letter.
+        given: dict[str, JsonValue] = {"email": address, "name": recipient.name or None}
         own = "" if recipient.key == address else recipient.key
         return _Mail(
             email=self._redirect or address,

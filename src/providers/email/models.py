@@ -155,7 +155,7 @@ class Recipient(RequestModel):
     """One reader of a campaign. A bad address is reported as an outcome, not raised.
 
     `key` is what makes the mail this one's only (default: the address); an address gets one mail whatever the keys.
-    `name` and `email` can be used as variables too.
+    `email`, and `name` where there is one, can be used as variables too.
     """
 
     email: str

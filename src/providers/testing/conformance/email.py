@@ -444,9 +444,9 @@ class EmailConformance:
         async def scenario(providers: Providers) -> None:
             recipients = [
                 Recipient(email=ANA, name="Ana", variables={"code": "A-1"}),
-                Recipient(email="nobody", variables={"code": "B-2"}),
+                Recipient(email="nobody", variables={"code": "B-2"}, name="Reader"),
                 Recipient(email=" Ben@EXAMPLE.com ", name=NASTY, variables={"code": 7}),
-                Recipient(email=CAY),
+                Recipient(email=CAY, name="Reader"),
                 Recipient(email="dan@example.com", name="Dan\r\nBcc: x@example.com", variables={"code": "D"}),
                 Recipient(email=ANA, name="Ana again", variables={"code": "A-2"}),
             ]
@@ -484,7 +484,9 @@ class EmailConformance:
             outcomes = await campaign(providers, CAMPAIGN, readers)
             if outcomes is None:
                 return
-            again = await campaign(providers, CAMPAIGN, [*readers, Recipient(email=CAY, variables={"code": "1"})])
+            again = await campaign(
+                providers, CAMPAIGN, [*readers, Recipient(email=CAY, variables={"code": "1"}, name="Reader")]
+            )
             assert again is not None
             assert [one.state for one in again] == [SendState.EARLIER, SendState.EARLIER, SendState.SENT]
             assert [one.to for one in await sent(harness, providers)] == [ANA, BEN, CAY]
@@ -503,7 +505,9 @@ class EmailConformance:
         """The caller may stop reading outcomes at any time."""
 
         async def scenario(providers: Providers) -> None:
-            readers = [Recipient(email=f"reader{n}@example.com", variables={"code": "1"}) for n in range(5)]
+            readers = [
+                Recipient(email=f"reader{n}@example.com", variables={"code": "1"}, name="Reader") for n in range(5)
+            ]
 
             async def source() -> AsyncIterator[Recipient]:
                 for reader in readers:
@@ -528,7 +532,7 @@ class EmailConformance:
         """Otherwise everybody would see somebody's address."""
 
         async def scenario(providers: Providers) -> None:
-            readers = [Recipient(email=ANA, variables={"code": "1"})]
+            readers = [Recipient(email=ANA, variables={"code": "1"}, name="Reader")]
             for changes in ({"to": (BEN,)}, {"cc": (BEN,)}, {"bcc": (BEN,)}):
                 text = CAMPAIGN.model_copy(update=changes)
                 await invalid("to", campaign(providers, text, readers))
@@ -636,7 +640,9 @@ class EmailConformance:
             if await unsupported(providers, "suppress", lambda: providers.email.suppress(BEN)):
                 return
             await providers.email.suppress(BEN)
-            readers = [Recipient(email=address, variables={"code": "1"}) for address in (ANA, BEN.upper(), CAY)]
+            readers = [
+                Recipient(email=address, variables={"code": "1"}, name="Reader") for address in (ANA, BEN.upper(), CAY)
+            ]
             outcomes = await campaign(providers, CAMPAIGN, readers)
             if outcomes is None:
                 return
