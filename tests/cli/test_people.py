@@ -114,7 +114,7 @@ class TestRows:
 
         assert bad.line == 2
         assert "4 cells" in bad.reason
-        assert [row.recipient.variables for row in rows] == [{"city": "Bonn", "country": "DE"}, {"city": "Bonn", "name": "Ada"}]
+        assert [row.recipient.variables for row in rows] == [{"city": "Bonn", "country": "DE"}, {"city": "Bonn"}]
 
     @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
     def test_the_delimiter_is_found(self, people, delimiter):

@@ -145,10 +145,10 @@ class People:
         except ValueError as error:
             return "the address is empty" if not email.strip() else str(error)
         variables = {name: cells[place].strip() for place, name in columns.variables.items() if place < len(cells)}
-        name = cells[columns.name].strip() if columns.name is not None and columns.name < len(cells) else ""
-        if columns.name is not None:
+        name = ""
+        if columns.name is not None and columns.name < len(cells):
             # A cell that is empty is not one that is missing.
-            variables["name"] = name
+            variables["name"] = name = cells[columns.name].strip()
         key = cells[columns.key].strip() if columns.key is not None and columns.key < len(cells) else ""
         return Row(line, Recipient(email=email.strip(), name=name, key=key, variables=variables))
 
