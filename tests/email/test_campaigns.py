@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from providers import Providers, Settings
 from providers.core.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -348,3 +349,84 @@ def test_a_reply_that_makes_no_sense_leaves_the_batch_unknown(live, scripted):
         return HttpResponse(200, {}, b"[]" if request.method == "GET" else b"<html>")
 
     assert states(run(live(transport=scripted(answer)), lambda p: campaign(p, people(2)))) == [UNKNOWN, UNKNOWN]
+
+
+@pytest.mark.usefixtures("small")
+def test_what_became_of_the_last_batch_is_told_before_the_campaign_stops(served, server, durable):
+    server.stage(Fault.PASS, match=MAIL_SEND)
+    server.stage(Fault.json(401, {"errors": [{"message": "revoked", "field": None}]}), match=MAIL_SEND)
+    seen = []
+    with pytest.raises(AuthenticationError):
+        run(served(state_url=durable), lambda p: collect(p, people(35), seen))
+    assert states(seen) == [SENT] * 10 + [FAILED] * 10
+
+
+@pytest.mark.parametrize("cut", ["in the pause", "before a connection"])
+def test_cut_off_while_nothing_is_on_its_way_nothing_is_unknown(served, server, durable, clock, caplog, cut):
+    clock.auto = False
+    if cut == "in the pause":
+        # Longer than one call may last: the campaign itself waits.
+        server.stage(Fault.status(429, {"Retry-After": "900"}), match=MAIL_SEND)
+
+    async def scenario(providers):
+        task = asyncio.create_task(campaign(providers, people(3)))
+        if cut == "in the pause":
+            while "the campaign pauses" not in caplog.text:  # noqa: ASYNC110 (the server has its own thread)
+                await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        clock.auto = True
+        clock.advance(3600)
+        assert states(await campaign(providers, people(3))) == [SENT] * 3
+
+    run(served(state_url=durable), scenario)
+    assert len(server.mails) == 3
+
+
+@pytest.mark.usefixtures("small")
+def test_a_vendor_that_takes_no_more_for_a_while_is_waited_for(served, server, clock):
+    server.stage(Fault.status(429, {"Retry-After": "900"}), match=MAIL_SEND)
+    begun = clock.time()
+    assert states(run(served(), lambda p: campaign(p, people(15)))) == [SENT] * 15
+    assert clock.time() - begun >= 300
+    assert len(server.mails) == 15
+
+
+def test_what_a_reader_gives_up_within_a_batch_is_the_next_one_s(served, server, durable):
+    readers = [
+        Recipient(email="ana@example.com", name="Ana", key="c1"),
+        Recipient(email="ben@example.com", name="Ben", key="c1"),
+        Recipient(email="ben@example.com", name="Ben", key="c3"),
+        Recipient(email="ana@example.com", name="Ana", key="c4"),
+        Recipient(email="cay@example.com", name="Cay", key="c4"),
+    ]
+
+    async def scenario(providers):
+        assert states(await campaign(providers, readers)) == [SENT, EARLIER, SENT, EARLIER, SENT]
+        assert states(await campaign(providers, readers)) == [EARLIER] * 5
+        assert (await providers.email.campaign("spring")).sent == 3
+
+    run(served(state_url=durable), scenario)
+    assert sorted(mail.to for mail in server.mails) == ["ana@example.com", "ben@example.com", "cay@example.com"]
+
+
+def test_a_sandboxed_run_leaves_the_mails_to_be_sent(served, server, durable):
+    checked = run(served(state_url=durable, SENDGRID_SANDBOX="1"), lambda p: campaign(p, people(3)))
+    assert [(one.state, one.ref.dry_run) for one in checked] == [(SENT, True)] * 3
+    assert server.mails == ()
+    assert states(run(served(state_url=durable), lambda p: campaign(p, people(3)))) == [SENT] * 3
+    assert len(server.mails) == 3
+
+
+def test_a_rehearsal_on_demo_leaves_the_mails_to_be_sent(served, server, durable):
+    rehearsal = Providers(Settings(mode="demo", state_url=durable, environ={}, env_file=None))
+    assert states(run(rehearsal, lambda p: campaign(p, people(3)))) == [SENT] * 3
+    assert states(run(served(state_url=durable), lambda p: campaign(p, people(3)))) == [SENT] * 3
+    assert len(server.mails) == 3
+
+
+def test_a_reader_without_a_name_is_not_greeted_by_nothing(served, server):
+    outcomes = run(served(), lambda p: campaign(p, [Recipient(email="ana@example.com")]))
+    assert states(outcomes) == [INVALID]
+    assert "'name' is missing" in outcomes[0].reason

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from providers import RawRequest
+from providers import Providers, RawRequest, Settings
 from providers.core.errors import (
     BudgetExceededError,
     ConfigurationError,
@@ -268,3 +268,19 @@ def test_options_for_this_vendor_are_merged_last_and_others_ignored(live, accept
     assert (body["asm"], body["subject"]) == ({"group_id": 7}, "Mine")
     assert "x" not in body
     assert SimpleNamespace(**body).personalizations
+
+
+def test_a_key_used_in_the_sandbox_or_on_demo_does_not_answer_for_the_real_mail(served, server, mail, tmp_path):
+    state = f"sqlite:///{tmp_path}/state.db"
+    demo = Providers(Settings(mode="demo", state_url=state, environ={}, env_file=None))
+
+    async def send(providers):
+        async with providers as p:
+            return await p.email.send(mail(), idempotency_key="order-7")
+
+    assert asyncio.run(send(demo)).vendor == "demo"
+    assert asyncio.run(send(served(state_url=state, SENDGRID_SANDBOX="1"))).dry_run
+    assert server.mails == ()
+    first = asyncio.run(send(served(state_url=state)))
+    assert asyncio.run(send(served(state_url=state))) == first
+    assert len(server.mails) == 1
