@@ -14,8 +14,9 @@ from providers.core.errors import (
     ProviderUnavailableError,
     QuotaExceededError,
 )
+from providers.core.store import MemoryStore
 from providers.core.transport import HttpResponse
-from providers.email import EmailMessage, Recipient, SendState, facts
+from providers.email import Attachment, EmailMessage, Recipient, SendState, facts
 from providers.email import sendgrid as adapter
 from providers.email.sendgrid import LISTS
 from providers.testing.servers import Fault
@@ -430,3 +431,43 @@ def test_a_reader_without_a_name_is_not_greeted_by_nothing(served, server):
     outcomes = run(served(), lambda p: campaign(p, [Recipient(email="ana@example.com")]))
     assert states(outcomes) == [INVALID]
     assert "'name' is missing" in outcomes[0].reason
+
+
+def test_a_text_with_a_file_of_any_bytes_is_recognised_again(served, server, durable):
+    file = Attachment(filename="card.png", content=bytes(range(256)), content_type="image/png")
+    text = TEXT.model_copy(update={"attachments": (file,)})
+
+    async def scenario(providers):
+        assert states(await campaign(providers, people(2), text=text)) == [SENT] * 2
+        assert states(await campaign(providers, people(2), text=text)) == [EARLIER] * 2
+
+    run(served(state_url=durable), scenario)
+    assert len(server.mails) == 2
+
+
+def test_cut_off_while_claiming_the_claims_are_free_again(served, server, clock):
+    class Slow(MemoryStore):
+        durable = True
+        hold = None
+
+        async def claim(self, items, *, ttl=None):
+            found = await super().claim(items, ttl=ttl)
+            if self.hold is not None and len(items) > 1:
+                reached, self.hold = self.hold, None
+                reached.set()
+                await asyncio.Event().wait()
+            return found
+
+    store = Slow(clock)
+
+    async def scenario(providers):
+        store.hold = reached = asyncio.Event()
+        task = asyncio.create_task(campaign(providers, people(3)))
+        await reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert states(await campaign(providers, people(3))) == [SENT] * 3
+
+    run(served(store=store), scenario)
+    assert len(server.mails) == 3

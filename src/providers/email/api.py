@@ -183,17 +183,18 @@ class Email(Capability[EmailAdapter]):
         recipients: Iterable[Recipient] | AsyncIterable[Recipient],
         *,
         idempotency_key: str,
+        timeout: float | None = None,
     ) -> AsyncIterator[SendOutcome]:
         """Send one text to many, each alone, and say of each what became of it, in order.
 
         Resumable: with the same key and text, whoever had the mail (or may have had it) gets none. The journal is in
         the state store: intent before, outcome after; `memory://` is refused beyond a thousand recipients. Raises
         `ConflictError` for another text under the key, and when the account fails (credential, quota, budget) or three
-        batches in a row do; everything up to then is recorded.
+        batches in a row do; everything up to then is recorded. `timeout` is for each batch.
         """
         from providers.email.campaign import run
 
-        return run(self, message, recipients, key=idempotency_key)
+        return run(self, message, recipients, key=idempotency_key, timeout=timeout)
 
     async def campaign(self, key: str) -> CampaignStatus:
         """The counts of a campaign so far, and its unknown mails. Raises `NotFoundError`."""

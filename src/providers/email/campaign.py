@@ -125,7 +125,12 @@ async def forget(email: Email, address: str) -> int:
 
 
 async def run(
-    email: Email, message: EmailMessage, recipients: Iterable[Recipient] | AsyncIterable[Recipient], *, key: str
+    email: Email,
+    message: EmailMessage,
+    recipients: Iterable[Recipient] | AsyncIterable[Recipient],
+    *,
+    key: str,
+    timeout: float | None,
 ) -> AsyncIterator[SendOutcome]:
     """See `Email.send_campaign`."""
     _check(message, key)
@@ -133,14 +138,15 @@ async def run(
     store = context.store
     if not store.durable:
         recipients = await _few(recipients)
-    payload = payload_digest(message.model_dump(mode="json", exclude={"idempotency_key"}))
+    payload = payload_digest(message.model_copy(update={"idempotency_key": None}))
     campaign = hashlib.blake2b(_head_key(context, key).encode(), digest_size=6).hexdigest()
     head = Head(id=campaign, payload=payload, subject=message.subject)
     (known,) = await store.claim([(_head_key(context, key), encode(head))])
     if known is not None and Head.model_validate_json(known).payload != payload:
         msg = "idempotency_key: this campaign was begun with another text"
         raise ConflictError(msg, code="key_reused", field="idempotency_key")
-    sender = _Sender(email, message, Journal(store, campaign, context.clock), campaign)
+    seconds = SEND_BATCH.timeout if timeout is None else timeout
+    sender = _Sender(email, message, Journal(store, campaign, context.clock), campaign, seconds)
     await sender.learn_suppressions()
     first = 0
     async for batch in _batches(recipients, email.batch_size):
@@ -190,8 +196,9 @@ class _Work:
 class _Sender:
     """Sends the batches of one run."""
 
-    def __init__(self, email: Email, message: EmailMessage, journal: Journal, campaign: str) -> None:
+    def __init__(self, email: Email, message: EmailMessage, journal: Journal, campaign: str, seconds: float) -> None:
         self._email = email
+        self._seconds = seconds
         self._clock = email.context.clock
         self._message = message
         self._journal = journal
@@ -268,7 +275,12 @@ class _Sender:
         keyed = [mail for mail in mails if mail.own_key]
         items = [(mail.claim_key, claim_of(id_, mail.number - first)) for mail in mails]
         items += [(self._journal.claim_key(own_key(m.key)), claim_of(id_, m.number - first)) for m in keyed]
-        found = await self._journal.claim(items)
+        try:
+            found = await self._journal.claim(items)
+        except BaseException:
+            # A claim that was cancelled may have been written all the same, and nobody will send what it stands for.
+            await self._journal.abandon(items)
+            raise
         keys_held = {mail.number: held for mail, held in zip(keyed, found[len(mails) :], strict=True)}
         to_send: list[_Mail] = []
         given_up: dict[str, Claim] = {}
@@ -354,9 +366,9 @@ class _Sender:
         stop: ProviderError | None = None
         pauses = 0
         while mails:
-            await self._intend(mails, work)
-            call = Call(SEND_BATCH, self._clock.monotonic() + SEND_BATCH.timeout, units=len(mails))
+            call = Call(SEND_BATCH, self._clock.monotonic() + self._seconds, units=len(mails))
             try:
+                await self._intend(mails, work)
                 results = await deliver(self._email, self._message, mails, call)
             except ProviderError as error:
                 failed = error

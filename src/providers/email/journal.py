@@ -138,6 +138,12 @@ class Journal:
         found = await self._store.claim(items)
         return [None if data is None else Claim.load(data) for data in found]
 
+    async def abandon(self, items: Sequence[tuple[str, bytes]]) -> None:
+        """Free those claims that are ours, written or not."""
+        found = await self._store.claim(items)
+        ours = [key for (key, mine), there in zip(items, found, strict=True) if there in {None, mine}]
+        await self._store.put([(key, None) for key in ours])
+
     async def retake(self, key: str, old: Claim, new: Claim) -> bool:
         """Take over a claim, unless somebody else just did."""
         return await self._store.swap(key, old.dump(), new.dump())
