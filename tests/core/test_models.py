@@ -120,7 +120,7 @@ def test_bad_input_names_the_field_however_a_request_is_built_and_shows_nothing_
 
 
 def test_bad_input_inside_another_request_is_named_by_its_whole_path():
-    attachments = [{"filename": "a", "content": "x"}, {"filename": "a\nb", "content": "x"}]
+    attachments = [{"filename": "a", "content": b"x"}, {"filename": "a\nb", "content": b"x"}]
     with pytest.raises(InvalidRequestError) as caught:
         EmailMessage.model_validate({"subject": "Hi", "text": "Hello", "attachments": attachments})
     assert caught.value.field == "attachments.1.filename"

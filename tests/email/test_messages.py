@@ -16,7 +16,7 @@ from providers.core.errors import (
 )
 from providers.core.transport import HttpResponse
 from providers.core.transport_aiohttp import AiohttpTransport
-from providers.email import EmailMessage, Recipient
+from providers.email import Attachment, EmailMessage, Recipient
 
 
 def run(providers, scenario):
@@ -283,4 +283,17 @@ def test_a_key_used_in_the_sandbox_or_on_demo_does_not_answer_for_the_real_mail(
     assert server.mails == ()
     first = asyncio.run(send(served(state_url=state)))
     assert asyncio.run(send(served(state_url=state))) == first
+    assert len(server.mails) == 1
+
+
+def test_a_mail_with_a_file_of_any_bytes_has_a_key_too(served, server, mail):
+    message = mail(attachments=(Attachment(filename="card.png", content=bytes(range(256))),))
+
+    async def scenario():
+        async with served() as p:
+            first = await p.email.send(message, idempotency_key="k")
+            assert await p.email.send(message, idempotency_key="k") == first
+            assert EmailMessage.model_validate_json(message.model_dump_json()) == message
+
+    asyncio.run(scenario())
     assert len(server.mails) == 1

@@ -29,7 +29,9 @@ Raw = Annotated[JsonValue, Field(exclude=True, repr=False)]
 class Model(BaseModel):
     """Base of all results: frozen, dumps to JSON."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", ser_json_inf_nan="constants", ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
 
 class RequestModel(Model):
