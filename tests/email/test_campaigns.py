@@ -471,3 +471,21 @@ def test_cut_off_while_claiming_the_claims_are_free_again(served, server, clock)
 
     run(served(store=store), scenario)
     assert len(server.mails) == 3
+
+
+def test_while_one_run_waits_another_may_send_and_nobody_gets_two(served, server, durable, clock, caplog):
+    server.stage(Fault.status(429, {"Retry-After": "900"}), match=MAIL_SEND)
+    clock.auto = False
+
+    async def scenario(waiting):
+        task = asyncio.create_task(campaign(waiting, people(3)))
+        while "the campaign pauses" not in caplog.text:  # noqa: ASYNC110 (the server has its own thread)
+            await asyncio.sleep(0)
+        async with served(state_url=durable) as other:
+            assert states(await campaign(other, people(2))) == [SENT] * 2
+        clock.auto = True
+        clock.advance(900)
+        assert states(await task) == [EARLIER, EARLIER, SENT]
+
+    run(served(state_url=durable), scenario)
+    assert sorted(mail.to for mail in server.mails) == [f"reader{n}@example.com" for n in range(3)]

@@ -24,7 +24,7 @@ from providers.core.errors import (
 from providers.core.models import Ref
 from providers.core.pipeline import Call
 from providers.core.telemetry import logger
-from providers.core.writes import owner, payload_digest
+from providers.core.writes import LEASE, owner, payload_digest
 from providers.email.address import has_control, normalise
 from providers.email.api import SEND_BATCH, Email, EmailAdapter, Personal, check_limits, failure
 from providers.email.journal import (
@@ -58,7 +58,7 @@ SMALL = 1000
 GIVE_UP = 3
 """Batches in a row that may fail for the vendor's fault before the campaign stops."""
 
-DEFAULT_PAUSE, LONGEST_PAUSE, PAUSES = 60.0, 300.0, 60
+DEFAULT_PAUSE, LONGEST_PAUSE, PAUSES = 60.0, 900.0, 20
 """Seconds, and how often, a batch waits when the vendor says it is too fast."""
 
 FINAL = frozenset(SuppressionReason) - {SuppressionReason.BLOCKED}
@@ -145,7 +145,8 @@ async def run(
     if known is not None and Head.model_validate_json(known).payload != payload:
         msg = "idempotency_key: this campaign was begun with another text"
         raise ConflictError(msg, code="key_reused", field="idempotency_key")
-    seconds = SEND_BATCH.timeout if timeout is None else timeout
+    # A call that outlives its lease would look dead to other machines.
+    seconds = min(SEND_BATCH.timeout if timeout is None else timeout, LEASE / 2)
     sender = _Sender(email, message, Journal(store, campaign, context.clock), campaign, seconds)
     await sender.learn_suppressions()
     first = 0
@@ -185,12 +186,9 @@ class _Work:
         self.outcomes: dict[int, SendOutcome] = {}
         self.freed: list[str] = []
 
-    def row(self, number: int, row: Row | None) -> None:
-        """Enter, or take out, the row of one recipient."""
-        if row is None:
-            del self.batch.rows[str(number - self.first)]
-        else:
-            self.batch.rows[str(number - self.first)] = row
+    def row(self, number: int, row: Row) -> None:
+        """Enter what is known of one recipient."""
+        self.batch.rows[str(number - self.first)] = row
 
 
 class _Sender:
@@ -224,9 +222,7 @@ class _Sender:
 
     async def send(self, recipients: list[Recipient], first: int) -> tuple[list[SendOutcome], ProviderError | None]:
         """The outcome of each recipient, in order; and why nothing more should be sent, if that is so."""
-        self._sent += 1
-        now = self._clock.time()
-        work = _Work(Batch(f"{self._run}#{self._sent}#{int(now):x}", now, {}), first)
+        work = _Work(self._batch(), first)
         mails: list[_Mail] = []
         for number, recipient in enumerate(recipients, first):
             try:
@@ -238,6 +234,12 @@ class _Sender:
         to_send = await self._claim(mails, work)
         stop = await self._deliver(to_send, work)
         return [work.outcomes[number] for number in sorted(work.outcomes)], stop
+
+    def _batch(self) -> Batch:
+        """A new, empty part of the journal."""
+        self._sent += 1
+        now = self._clock.time()
+        return Batch(f"{self._run}#{self._sent}#{int(now):x}", now, {})
 
     def _prepare(self, index: int, recipient: Recipient) -> _Mail:
         try:
@@ -380,12 +382,12 @@ class _Sender:
                 self._failures = 0
                 self._accepted(mails, results, work)
                 break
-            refused = _refused(failed, len(mails))
+            refused = None if failed.may_have_applied else _refused(failed, len(mails))
             if refused is not None:
                 self._settle(mails.pop(refused), failed, work)
             elif isinstance(failed, RateLimitedError) and not failed.may_have_applied and pauses < PAUSES:
                 pauses += 1
-                await self._pause(failed.retry_after, mails, work)
+                mails = await self._paused(failed.retry_after, mails, work)
             else:
                 for mail in mails:
                     self._settle(mail, failed, work)
@@ -404,18 +406,14 @@ class _Sender:
             work.row(mail.number, mail.row(EntryState.PENDING))
         await self._journal.write(work.batch)
 
-    async def _pause(self, seconds: float | None, mails: list[_Mail], work: _Work) -> None:
-        """The vendor is asked too often: wait. Meanwhile nothing is on its way, and the journal says so."""
-        for mail in mails:
-            work.row(mail.number, None)
-        await self._journal.write(work.batch)
+    async def _paused(self, seconds: float | None, mails: list[_Mail], work: _Work) -> list[_Mail]:
+        """The vendor is asked too often: wait, holding nothing; those whose mail is still ours to send after it."""
+        await self._cut_off(mails, work, sent=False)
         wait = min(DEFAULT_PAUSE if seconds is None else seconds, LONGEST_PAUSE)
         logger.warning("the campaign pauses for %.0f seconds: the vendor takes no more for now", wait)
-        try:
-            await self._clock.sleep(wait)
-        except BaseException:
-            await self._cut_off(mails, work, sent=False)
-            raise
+        await self._clock.sleep(wait)
+        work.batch, work.freed = self._batch(), []
+        return await self._claim(mails, work)
 
     async def _cut_off(self, mails: list[_Mail], work: _Work, *, sent: bool) -> None:
         """Leave in the middle. What was on its way may have arrived; the rest is free for the next run."""
