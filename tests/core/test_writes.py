@@ -34,6 +34,14 @@ async def unknowns(p):
     return [write async for write in p.unknowns.unknown()]
 
 
+async def left_unknown(p, message):
+    """A write under the key "k" whose answer is lost."""
+    with pytest.raises(ProviderTimeoutError):
+        await p.email.send(message, idempotency_key="k")
+    (write,) = await unknowns(p)
+    return write
+
+
 async def keys(store, prefix=""):
     return [key async for key, _ in store.scan(prefix)]
 
@@ -239,9 +247,7 @@ def test_resolving_as_repeat_lets_the_next_call_send(alpha, live, mail, resoluti
 
     async def scenario():
         async with live() as p:
-            with pytest.raises(ProviderTimeoutError):
-                await p.email.send(mail(), idempotency_key="k")
-            (write,) = await unknowns(p)
+            write = await left_unknown(p, mail())
             await p.unknowns.resolve(write.id, resolution)
             return await p.email.send(mail(), idempotency_key="k"), await unknowns(p)
 
@@ -256,9 +262,7 @@ def test_resolving_as_applied_refuses_the_next_call(alpha, live, mail, resolutio
 
     async def scenario():
         async with live() as p:
-            with pytest.raises(ProviderTimeoutError):
-                await p.email.send(mail(), idempotency_key="k")
-            (write,) = await unknowns(p)
+            write = await left_unknown(p, mail())
             await p.unknowns.resolve(write.id, resolution)
             with pytest.raises(ConflictError, match="resolved by hand"):
                 await p.email.send(mail(), idempotency_key="k")
@@ -273,9 +277,7 @@ def test_resolving_by_another_word_changes_nothing(alpha, live, mail):
 
     async def scenario():
         async with live() as p:
-            with pytest.raises(ProviderTimeoutError):
-                await p.email.send(mail(), idempotency_key="k")
-            (write,) = await unknowns(p)
+            write = await left_unknown(p, mail())
             with pytest.raises(ValueError, match="maybe"):
                 await p.unknowns.resolve(write.id, "maybe")
             return await unknowns(p)
@@ -287,7 +289,7 @@ def test_only_unknown_writes_can_be_resolved(alpha, live, mail):
     async def scenario():
         async with live() as p:
             await p.email.send(mail(), idempotency_key="k")
-            for name in ("/email.send/k", "/email.send/nothing", "nonsense"):
+            for name in ("live//email.send/k", "live//email.send/nothing", "nonsense"):
                 with pytest.raises(NotFoundError):
                     await p.unknowns.resolve(name, Resolution.REPEAT)
             return await p.email.send(mail(), idempotency_key="k")

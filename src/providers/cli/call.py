@@ -37,7 +37,7 @@ examples:
 """
 
 NOT_BY_HAND = frozenset({"unwrap"})
-"""Public methods that are no operations: one serves the campaign's own batches, one hands out objects."""
+"""Public methods that are no operations: it hands out an object."""
 
 LISTS = (collections.abc.Iterable, collections.abc.Sequence, collections.abc.Collection)
 NAMES: dict[str, Any] = {

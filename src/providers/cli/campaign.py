@@ -27,6 +27,7 @@ from providers.cli.people import Count, People, Row, Unusable
 from providers.cli.status import state_name
 from providers.core.clock import SystemClock
 from providers.core.errors import ConfigurationError, InvalidRequestError, ProviderError
+from providers.email.campaign import SMALL, campaigns
 from providers.email.models import EmailMessage, Recipient, SendOutcome, SendState
 from providers.email.template import Names
 from providers.runtime import Providers
@@ -48,9 +49,6 @@ SHOWN, ALIKE = 20, 3
 
 PATIENCE = 15.0
 """Seconds that a batch in flight, or a pause the vendor asked for, may last after a signal."""
-
-IN_MEMORY = 1000
-"""Recipients that a campaign without a durable journal may have."""
 
 OPTIONS = {"sender": "--from", "reply_to": "--reply-to", "unsubscribe_url": "--unsubscribe-url"}
 """Fields of the message whose option has another name."""
@@ -115,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         plan.print_dry_run()
         return 0
-    if settings.state_url.startswith("memory:") and not journal and plan.expected.recipients > IN_MEMORY:
+    if settings.state_url.startswith("memory:") and not journal and plan.expected.recipients > SMALL:
         msg = f"PROVIDER_STATE_URL is in memory, and {plan.expected.recipients:,} recipients need a journal that lasts"
         raise ConfigurationError(msg, field="PROVIDER_STATE_URL")
     if journal:
@@ -394,8 +392,6 @@ class _Run:
 
     async def _warn_of_another(self, p: Providers) -> None:
         """The text was changed since: the key is new, and so is the mail for everybody."""
-        from providers.email.campaign import campaigns
-
         if self.plan.options.key or self.plan.options.json:
             return
         stem = self.plan.people.path.stem + "-"

@@ -14,6 +14,7 @@ from providers.core.errors import (
 from providers.core.models import CheckResult, CheckState, Ref
 from providers.core.operation import Effect, Operation
 from providers.core.pipeline import Adapter
+from providers.core.writes import scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,9 +40,9 @@ class Context:
     demo: bool = False
 
     @property
-    def realm(self) -> str:
-        """Live and demo keep their journals apart."""
-        return "demo" if self.demo else "live"
+    def scope(self) -> str:
+        """Where keys are unique, for what keeps a journal of its own."""
+        return scope(self.tenant, demo=self.demo)
 
 
 class Capability(Generic[A]):

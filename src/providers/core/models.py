@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -214,12 +214,6 @@ class CredentialSource(Protocol):
         ...
 
 
-def as_sequence(value: str | Sequence[str]) -> tuple[str, ...]:
-    """A comma-separated text, or a sequence, as a tuple of stripped words."""
-    words = value.split(",") if isinstance(value, str) else value
-    return tuple(word.strip() for word in words if word.strip())
-
-
 __all__ = [
     "CheckResult",
     "CheckState",
@@ -235,6 +229,5 @@ __all__ = [
     "WebhookEndpoint",
     "WebhookReply",
     "WebhookResult",
-    "as_sequence",
     "invalid_request",
 ]

@@ -19,6 +19,7 @@ from providers.core.errors import (
     RateLimitedError,
     UnsupportedOperationError,
 )
+from providers.core.models import invalid_request
 from providers.core.operation import Effect
 from providers.core.retry import may_repeat, repeat
 from providers.core.telemetry import logger
@@ -216,9 +217,7 @@ class Pipeline:
                 raise ProviderTimeoutError(msg, code="timeout", outcome=outcome) from error
             except ValidationError as error:
                 # Adapters read replies through models: what does not fit them is not what is documented.
-                first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-                where = ".".join(str(part) for part in first["loc"])
-                msg = f"the reply is not as documented: {where}: {first['msg']}"
+                msg = f"the reply is not as documented: {invalid_request(error).message}"
                 raise BadResponseError(msg, code="reply") from error
             except Exception as error:
                 named = adapter.translate(error)

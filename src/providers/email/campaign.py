@@ -475,7 +475,7 @@ def _check(message: EmailMessage, key: str) -> None:
 
 
 def _head_key(context: Context, key: str) -> str:
-    return f"campaign/{context.realm}/{context.tenant}/{key}"
+    return f"campaign/{context.scope}/{key}"
 
 
 async def _few(recipients: Iterable[Recipient] | AsyncIterable[Recipient]) -> list[Recipient]:
