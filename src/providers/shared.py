@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from providers.core.pipeline import Adapter, Guards
     from providers.core.store import Store
     from providers.core.telemetry import Hook
+    from providers.core.threads import Clients, Threads
     from providers.core.transport import Transport
     from providers.demo.webhooks import Deliveries
     from providers.settings import Settings
@@ -45,6 +46,7 @@ class Shared:
         from providers.core.pipeline import Pipeline
         from providers.core.store import open_store
         from providers.core.telemetry import default_hooks
+        from providers.core.threads import Clients, Threads
         from providers.core.writes import Writes
 
         self.settings = settings
@@ -56,6 +58,8 @@ class Shared:
         self.redact = Redactor()
         self.writes: Writes = Writes(self.store, self.clock)
         self.faults: Faults = Faults()
+        self.threads: Threads = Threads()
+        self.clients: Clients = Clients()
         self.pipeline: Pipeline = Pipeline(
             self.clock, self.writes, Cache(self.store), tuple(default_hooks() if hooks is None else hooks)
         )
@@ -108,6 +112,7 @@ class Shared:
         # Last in, first out; one that fails does not keep the others open.
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.store.aclose)
+            stack.callback(self.threads.shutdown)
             if self._transport is not None:
                 stack.push_async_callback(self._transport.aclose)
             for adapter in adapters:

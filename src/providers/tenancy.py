@@ -118,6 +118,8 @@ class Accounts:
             credentials=values,
             base_url=shared.settings.base_url(facts),
             http=shared.http,
+            threads=shared.threads,
+            clients=shared.clients,
             store=shared.store,
             clock=shared.clock,
             faults=shared.faults,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from providers.core.errors import ConfigurationError, Outcome, ProviderUnavailableError
 from providers.core.sqlite import SqliteStore
-from providers.core.store import SCAN_PAGE, MemoryStore, metered, open_store
+from providers.core.store import SCAN_PAGE, MemoryStore, Meter, metered, open_store
 
 PROCESSES = 8
 
@@ -163,16 +163,49 @@ class StoreConformance:
     def test_counters_and_meters_are_not_values(self, store, run):
         async def scenario():
             await store.add("n", 1)
-            await store.take("m", rate=1, burst=1)
+            await store.take(Meter("m", 1))
             return await store.get("n"), await store.get("m"), [key async for key, _ in store.scan("")]
 
         assert run(scenario()) == (None, None, [])
 
+    def test_begin_writes_all_and_takes_a_place_only_when_its_first_key_is_free(self, store, run):
+        meter = Meter("m", 2, 1)
+
+        async def scenario():
+            first = await store.begin([("k", b"mine"), ("beside", b"1")], meter=meter)
+            repeat = await store.begin([("k", b"yours"), ("other", b"2")], meter=meter)
+            second = await store.begin([("k2", b"mine")], meter=meter)
+            third = await store.begin([("k3", b"mine")])
+            kept = [await store.get(key) for key in ("k", "beside", "other", "k2", "k3")]
+            return first, repeat, second, third, kept
+
+        first, repeat, second, third, kept = run(scenario())
+        assert (first, repeat, third) == ((None, 0), (b"mine", 0), (None, 0))
+        assert second == (None, pytest.approx(0.5, abs=0.1))
+        assert kept == [b"mine", b"1", None, b"mine", b"mine"]
+
+    def test_begin_claims_the_key_even_where_the_place_is_too_far_away(self, store, run):
+        async def scenario():
+            await store.take(Meter("m", 0.01))
+            there, wait = await store.begin([("k", b"mine")], meter=Meter("m", 0.01, patience=1))
+            return there, wait, await store.get("k"), await store.take(Meter("m", 0.01))
+
+        there, wait, kept, after = run(scenario())
+        assert (there, kept) == (None, b"mine")
+        assert wait == pytest.approx(100, abs=1)
+        assert after == pytest.approx(100, abs=1)
+
+    def test_several_places_at_once_hold_up_the_next(self, store, run):
+        async def scenario():
+            return [await store.take(Meter("m", 10, 1, count)) for count in (50, 10, 1)]
+
+        assert run(scenario()) == pytest.approx([0, 5, 6], abs=0.1)
+
     def test_a_meter_gives_its_burst_at_once_and_then_its_rate(self, store, run, clock):
         async def scenario():
-            waits = [await store.take("m", rate=2, burst=3) for _ in range(5)]
+            waits = [await store.take(Meter("m", 2, 3)) for _ in range(5)]
             clock.advance(100)
-            return [*waits, await store.take("m", rate=2, burst=3)]
+            return [*waits, await store.take(Meter("m", 2, 3))]
 
         assert run(scenario()) == pytest.approx([0, 0, 0, 0.5, 1.0, 0], abs=1e-5)
 
@@ -360,7 +393,7 @@ def test_sqlite_urls_are_read_as_sqlalchemy_writes_them(url, path, clock):
     assert str(open_store(url, clock)._path) == path
 
 
-@pytest.mark.parametrize("url", ["", "memory", "sqlite://", "sqlite:///", "redis://:hunter2secret@host:6379/0"])
+@pytest.mark.parametrize("url", ["", "memory", "sqlite://", "sqlite:///", "mysql://:hunter2secret@host/0"])
 def test_other_urls_are_refused_without_showing_what_they_hold(url, clock):
     if url == "memory":
         assert isinstance(open_store(url, clock), MemoryStore)
@@ -379,7 +412,7 @@ def test_a_meter_never_lets_more_through_than_rate_times_time_plus_burst(rate, b
     due, now, starts = 0.0, 1000.0, []
     for pause in pauses:
         now += pause
-        due, wait = metered(due, now, rate, burst)
+        due, wait = metered(due, now, Meter("m", rate, burst))
         starts.append(now + wait)
     for first, begin in enumerate(starts):
         for last in range(first, len(starts)):
@@ -389,6 +422,6 @@ def test_a_meter_never_lets_more_through_than_rate_times_time_plus_burst(rate, b
 
 @given(rate=st.floats(0.01, 1000), burst=st.integers(1, 50), idle=st.floats(0, 1e6))
 def test_an_idle_meter_never_makes_the_first_wait(rate, burst, idle):
-    due, wait = metered(0.0, 1000.0, rate, burst)
+    due, wait = metered(0.0, 1000.0, Meter("m", rate, burst))
     assert wait == 0
-    assert metered(due, 1000.0 + 1 / rate + idle + 1e-6, rate, burst)[1] == 0
+    assert metered(due, 1000.0 + 1 / rate + idle + 1e-6, Meter("m", rate, burst))[1] == 0

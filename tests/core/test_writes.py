@@ -445,10 +445,10 @@ def test_a_store_that_fails_after_a_failed_send_does_not_hide_its_error(alpha, l
 def test_a_store_that_fails_before_the_send_stops_it(alpha, live, mail, clock):
     store = MemoryStore(clock)
 
-    async def broken(items, *, ttl=None):
+    async def broken(items, *, meter=None, ttl=None):
         raise ProviderUnavailableError("the state store failed", code="store", outcome=Outcome.NOT_APPLIED)
 
-    store.claim = broken
+    store.begin = broken
 
     async def scenario():
         async with live(store=store) as p:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from providers.core.faults import Faults
     from providers.core.operation import VendorFacts
     from providers.core.store import Store
+    from providers.core.threads import Clients, Threads
     from providers.core.transport import Transport
 
 
@@ -29,6 +30,7 @@ class Account:
         base_url: where requests go.
         tenant: whose account it is; `""` for the platform's own.
         http: the shared HTTP transport, opened at first use.
+        threads, clients: where blocking libraries run, and their clients.
         store, clock: shared state and time.
         faults: failures staged for made-up vendors.
         user_agent: what requests say they come from.
@@ -41,6 +43,8 @@ class Account:
     credentials: Mapping[str, SecretStr]
     base_url: str
     http: Callable[[], Transport]
+    threads: Threads
+    clients: Clients
     store: Store
     clock: Clock
     faults: Faults

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from providers.core.errors import RateLimitedError
+from providers.core.operation import Per
+from providers.core.store import Meter
 
 if TYPE_CHECKING:
     from providers.core.clock import Clock
     from providers.core.operation import Rate
     from providers.core.store import Store
+
+
+class Place(NamedTuple):
+    """A place that was taken already, together with the claim of an idempotency key."""
+
+    meter: str
+    free_at: float
+    """Monotonic."""
 
 
 class Limiter:
@@ -36,15 +46,26 @@ class Limiter:
         self._in_flight += 1
         return True
 
-    async def enter(self, deadline: float) -> None:
-        """Wait for a place. Raises `RateLimitedError` at once when none comes free before `deadline` (monotonic)."""
+    def meter(self, units: int | None, deadline: float) -> Meter | None:
+        """What a call of so many units has to take; None when nothing limits its rate."""
+        rate = self._rate
+        if rate is None or (rate.per is Per.UNIT and not units):
+            return None
+        count = units or 1 if rate.per is Per.UNIT else 1
+        return Meter(self._key, rate.per_second, rate.burst, count, deadline - self._clock.monotonic())
+
+    async def enter(self, deadline: float, *, units: int | None = None, place: Place | None = None) -> None:
+        """Wait for a place. Raises `RateLimitedError` at once when none comes free before `deadline` (monotonic).
+
+        `units` is what the call counts, if anything; `place` one that it has taken already.
+        """
         now = self._clock.monotonic()
         patience = deadline - now
         wait = self._paused_until - now
-        if self._rate is not None and wait < patience:
-            rate = self._rate
-            place = await self._store.take(self._key, rate=rate.per_second, burst=rate.burst, patience=patience)
-            wait = max(wait, place)
+        if place is not None and place.meter == self._key:
+            wait = max(wait, place.free_at - now)
+        elif wait < patience and (meter := self.meter(units, deadline)) is not None:
+            wait = max(wait, await self._store.take(meter))
         if wait > 0:
             if wait >= patience:
                 msg = f"our own limit: the next place is free in {wait:.1f} seconds"

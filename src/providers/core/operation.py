@@ -73,12 +73,21 @@ class Variable:
     example: str = ""
 
 
+class Per(StrEnum):
+    """What a rate counts."""
+
+    CALL = "call"
+    UNIT = "unit"
+    """What the operation counts: mails, texts; calls that count nothing are not limited."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """At most `per_second` calls, `burst` of them at once."""
+    """At most `per_second` calls (or units), `burst` of them at once."""
 
     per_second: float
     burst: int = 1
+    per: Per = Per.CALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from providers.core.budget import Budget, Reservation
     from providers.core.cache import Cache
     from providers.core.clock import Clock
-    from providers.core.limits import Limiter
+    from providers.core.limits import Limiter, Place
     from providers.core.models import CheckResult
     from providers.core.operation import Operation, VendorFacts
     from providers.core.redact import Redactor
@@ -121,7 +121,7 @@ class Target(Generic[A]):
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One call of a caller's, over all attempts and vendors. `unknown` is sticky."""
+    """One call of a caller's, over all attempts and vendors. `unknown` is sticky; `place` is for the first attempt."""
 
     operation: Operation
     deadline: float
@@ -130,6 +130,12 @@ class Call:
     vendor: str = ""
     attempts: int = 0
     unknown: bool = False
+    place: Place | None = None
+
+    @property
+    def counted(self) -> int | None:
+        """How many units it is to budgets and rates; None when it is none."""
+        return self.units if self.operation.unit is not None else None
 
 
 @dataclass(slots=True, frozen=True, eq=False)
@@ -200,7 +206,8 @@ class Pipeline:
         limiter = target.guards.limiter
         adapter = target.adapter or await self._ready(call, target)
         if limiter is not None and not limiter.try_enter():
-            await limiter.enter(call.deadline)
+            place, call.place = call.place, None
+            await limiter.enter(call.deadline, units=call.counted, place=place)
         call.attempts += 1
         attempt = Attempt()
         token = ATTEMPT.set(attempt)

@@ -148,6 +148,7 @@ class Route(Generic[A]):
                     payload_digest(payload),
                     lambda: self._in_order(call, targets, step),
                     scope=self._scope,
+                    limiter=targets[0].guards.limiter,
                 )
             try:
                 return await self._in_order(call, targets, step)

@@ -8,7 +8,6 @@ import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from providers.core.clock import Clock
+    from providers.core.store import Meter
 
 T = TypeVar("T")
 
@@ -41,6 +41,7 @@ class SqliteStore:
     """`Store` on one file. Every write is synced to disk before the call it protects goes out."""
 
     durable = True
+    shared = True
 
     def __init__(self, path: str, clock: Clock) -> None:
         self._path = Path(path)
@@ -114,14 +115,22 @@ class SqliteStore:
 
         return await self._run(work)
 
-    async def take(self, key: str, *, rate: float, burst: int, patience: float = inf) -> float:
+    async def take(self, meter: Meter) -> float:
         """See `Store.take`."""
+        return await self._run(lambda db, now: _take(db, now, meter))
 
-        def work(db: sqlite3.Connection, now: float) -> float:
-            row = db.execute("SELECT due FROM meters WHERE key = ?", (key,)).fetchone()
-            due, wait = metered(row[0] if row else 0.0, now, rate, burst, patience)
-            db.execute("INSERT OR REPLACE INTO meters VALUES (?, ?)", (key, due))
-            return wait
+    async def begin(
+        self, items: Sequence[tuple[str, bytes]], *, meter: Meter | None = None, ttl: float | None = None
+    ) -> tuple[bytes | None, float]:
+        """See `Store.begin`."""
+        first = items[0][0]
+
+        def work(db: sqlite3.Connection, now: float) -> tuple[bytes | None, float]:
+            there = _existing(db, [first], now).get(first)
+            if there is not None:
+                return there, 0.0
+            _write(db, items, now, ttl)
+            return None, 0.0 if meter is None else _take(db, now, meter)
 
         return await self._run(work)
 
@@ -144,6 +153,10 @@ class SqliteStore:
             if len(rows) < SCAN_PAGE:
                 return
             last = rows[-1][0] + "\0"
+
+    async def shortcomings(self) -> tuple[str, ...]:
+        """See `Store.shortcomings`."""
+        return ()
 
     async def aclose(self) -> None:
         """Close the file; the next use opens it again."""
@@ -214,6 +227,13 @@ class SqliteStore:
         if self._db is not None:
             self._db.close()
             self._db = None
+
+
+def _take(db: sqlite3.Connection, now: float, meter: Meter) -> float:
+    row = db.execute("SELECT due FROM meters WHERE key = ?", (meter.key,)).fetchone()
+    due, wait = metered(row[0] if row else 0.0, now, meter)
+    db.execute("INSERT OR REPLACE INTO meters VALUES (?, ?)", (meter.key, due))
+    return wait
 
 
 def _sweep(db: sqlite3.Connection, now: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from math import inf
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -14,6 +14,19 @@ if TYPE_CHECKING:
 SCAN_PAGE = 500
 SWEEP = 10_000
 """Writes with an expiry between two looks for what has expired."""
+
+
+class Meter(NamedTuple):
+    """`count` places of the meter `key`, which frees `rate` places a second and holds `burst` of them.
+
+    Who gives up must not hold up those who wait: no place is taken when it is `patience` seconds away or more.
+    """
+
+    key: str
+    rate: float
+    burst: int = 1
+    count: int = 1
+    patience: float = inf
 
 
 class Store(Protocol):
@@ -26,6 +39,11 @@ class Store(Protocol):
     @property
     def durable(self) -> bool:
         """Whether the state outlives the process."""
+        ...
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may see it."""
         ...
 
     async def get(self, key: str) -> bytes | None:
@@ -51,15 +69,25 @@ class Store(Protocol):
         """
         ...
 
-    async def take(self, key: str, *, rate: float, burst: int, patience: float = inf) -> float:
-        """Take one place of a meter that frees `rate` places a second; the seconds to wait until it is ours.
+    async def take(self, meter: Meter) -> float:
+        """Take places of a meter; the seconds to wait until they are ours. At `meter.patience` or more none is."""
+        ...
 
-        When that is `patience` seconds or more no place is taken: who gives up must not hold up those who wait.
+    async def begin(
+        self, items: Sequence[tuple[str, bytes]], *, meter: Meter | None = None, ttl: float | None = None
+    ) -> tuple[bytes | None, float]:
+        """If the first key is free, write all items and `take` the places; the seconds to wait for those.
+
+        Else nothing is written or taken: the value that was there, and 0.
         """
         ...
 
     def scan(self, prefix: str) -> AsyncIterator[tuple[str, bytes]]:
         """All values whose key starts with `prefix`, in order of their keys."""
+        ...
+
+    async def shortcomings(self) -> tuple[str, ...]:
+        """Why keys and journals of live writes may get lost here, in words to show; empty when all is well."""
         ...
 
     async def aclose(self) -> None:
@@ -68,7 +96,7 @@ class Store(Protocol):
 
 
 def open_store(url: str, clock: Clock) -> Store:
-    """The store that `PROVIDER_STATE_URL` names: `memory://` or `sqlite:///path`."""
+    """The store that `PROVIDER_STATE_URL` names: `memory://`, `sqlite:///path` or `redis://host:6379/0`."""
     scheme, _, rest = url.partition("://")
     if scheme == "memory":
         return MemoryStore(clock)
@@ -79,17 +107,24 @@ def open_store(url: str, clock: Clock) -> Store:
         return SqliteStore(rest.removeprefix("/"), clock)
     from providers.core.errors import ConfigurationError
 
-    msg = f"PROVIDER_STATE_URL: {scheme + '://...'!r} is not supported; use memory:// or sqlite:///path"
+    if scheme in {"redis", "rediss", "valkey", "valkeys", "unix"}:
+        try:
+            from providers.core.redis import RedisStore
+        except ModuleNotFoundError as error:
+            msg = f"PROVIDER_STATE_URL: {scheme}:// needs hiredis: pip install 'providers[redis]'"
+            raise ConfigurationError(msg, field="PROVIDER_STATE_URL") from error
+        return RedisStore(url)
+    msg = f"PROVIDER_STATE_URL: {scheme + '://...'!r} is not supported; use memory://, sqlite:///path or redis://host"
     raise ConfigurationError(msg, field="PROVIDER_STATE_URL")
 
 
-def metered(due: float, now: float, rate: float, burst: int, patience: float = inf) -> tuple[float, float]:
-    """The generic cell rate algorithm: when the next place is due after this one, and how long to wait for this one."""
+def metered(due: float, now: float, meter: Meter) -> tuple[float, float]:
+    """The generic cell rate algorithm: when the next place is due after these, and how long to wait for these."""
     due = max(due, now)
-    wait = due - (burst - 1) / rate - now
-    if wait <= 0:
-        return due + 1 / rate, 0.0
-    return due if wait >= patience else due + 1 / rate, wait
+    wait = max(due - (meter.burst - 1) / meter.rate - now, 0.0)
+    if wait > 0 and wait >= meter.patience:
+        return due, wait
+    return due + meter.count / meter.rate, wait
 
 
 Counter: TypeAlias = tuple[int, float | None]
@@ -112,6 +147,7 @@ class MemoryStore:
     """State of one process; gone with it."""
 
     durable = False
+    shared = False
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -187,10 +223,24 @@ class MemoryStore:
         self._counters[key] = counter
         return counter[0]
 
-    async def take(self, key: str, *, rate: float, burst: int, patience: float = inf) -> float:
+    async def take(self, meter: Meter) -> float:
         """See `Store.take`."""
-        due, wait = metered(self._meters.get(key, 0.0), self._clock.time(), rate, burst, patience)
-        self._meters[key] = due
+        return self._take(meter)
+
+    async def begin(
+        self, items: Sequence[tuple[str, bytes]], *, meter: Meter | None = None, ttl: float | None = None
+    ) -> tuple[bytes | None, float]:
+        """See `Store.begin`."""
+        there = self._read(items[0][0])
+        if there is not None:
+            return there, 0.0
+        for key, value in items:
+            self._write(key, value, ttl)
+        return None, 0.0 if meter is None else self._take(meter)
+
+    def _take(self, meter: Meter) -> float:
+        due, wait = metered(self._meters.get(meter.key, 0.0), self._clock.time(), meter)
+        self._meters[meter.key] = due
         return wait
 
     async def scan(self, prefix: str) -> AsyncIterator[tuple[str, bytes]]:
@@ -210,6 +260,10 @@ class MemoryStore:
             if len(keys) < SCAN_PAGE:
                 return
             last = keys[-1] + "\0"
+
+    async def shortcomings(self) -> tuple[str, ...]:
+        """See `Store.shortcomings`."""
+        return ("it is gone with the process, and other processes do not see it",)
 
     async def aclose(self) -> None:
         """Nothing to release; the state stays readable."""

@@ -29,6 +29,7 @@ from providers.core.errors import (
     ProviderError,
     ProviderUnavailableError,
 )
+from providers.core.limits import Place
 from providers.core.models import Model
 from providers.core.telemetry import logger
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, JsonValue
 
     from providers.core.clock import Clock
+    from providers.core.limits import Limiter
     from providers.core.operation import Operation
     from providers.core.pipeline import Call
     from providers.core.store import Store
@@ -160,9 +162,11 @@ class Writes:
         run: Callable[[], Awaitable[T]],
         *,
         scope: str,
+        limiter: Limiter | None = None,
     ) -> T:
         """The result of `run`, or that of the first call with this key.
 
+        The key is claimed and the place that `limiter` asks for is taken by one question to the store.
         Raises `ConflictError` for another payload under the key, or a twin that is still busy at `deadline`; the
         stored failure, again UNKNOWN, when the first call's outcome is not known.
         """
@@ -170,7 +174,7 @@ class Writes:
         name = f"{scope}/{operation.name}/{key}"
         mine = Record(state=State.STARTED, payload=payload, owner=f"{owner()}#{next(_serial)}", at=self._clock.time())
         try:
-            first = await self._first(name, mine, call.deadline)
+            first = await self._first(name, mine, call, limiter)
         except BaseException:
             # A claim that was cancelled may have been written all the same.
             if await self._store.swap("write/" + name, _dump(mine), None):
@@ -194,16 +198,17 @@ class Writes:
         await self._record([("write/" + name, _dump(done)), ("open/" + name, None)], ttl=KEPT)
         return result
 
-    async def _first(self, name: str, mine: Record, deadline: float) -> Record | None:
+    async def _first(self, name: str, mine: Record, call: Call, limiter: Limiter | None) -> Record | None:
         """The settled record of the first call with this key; None when that is us. Waits for a twin."""
+        items = [("write/" + name, _dump(mine)), ("open/" + name, b"")]
         while True:
-            there, _ = await self._store.claim([("write/" + name, _dump(mine)), ("open/" + name, b"")])
+            meter = None if limiter is None else limiter.meter(call.counted, call.deadline)
+            there, wait = await self._store.begin(items, meter=meter)
             if there is None:
+                if meter is not None:
+                    call.place = Place(meter.key, self._clock.monotonic() + wait)
                 return None
             record = _load(there)
-            if record.state is State.DONE:
-                # The claim marked it as open again.
-                await self._record([("open/" + name, None)])
             if record.payload != mine.payload:
                 msg = "this idempotency key was used for another request"
                 raise ConflictError(msg, code="key_reused", field="idempotency_key")
@@ -214,7 +219,7 @@ class Writes:
             if not alive(record.owner, record.at, self._clock.time()):
                 await self._mark_dead("write/" + name, there, record)
                 continue
-            if self._clock.monotonic() + POLL >= deadline:
+            if self._clock.monotonic() + POLL >= call.deadline:
                 msg = "a call with the same idempotency key is still running"
                 raise ConflictError(msg, code="in_flight", retry_after=1.0)
             await self._clock.sleep(POLL)

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from random import getrandbits
 from typing import TYPE_CHECKING, Protocol
 
 from providers.core.capability import Capability, Context, as_ref
@@ -18,6 +17,7 @@ from providers.core.errors import (
     RejectedError,
     UnsupportedOperationError,
 )
+from providers.core.ids import new_id
 from providers.core.models import RawRequest, Ref, WebhookEndpoint, WebhookResult
 from providers.core.operation import Effect, Operation
 from providers.core.webhooks import ReceivingAdapter, receiver
@@ -289,7 +289,7 @@ class Email(Capability[EmailAdapter]):
 
 def _send_checked(adapter: EmailAdapter, message: EmailMessage, moment: float) -> Awaitable[MessageRef]:
     check_limits(adapter.facts, message, moment)
-    return adapter.send(message, f"{getrandbits(128):032x}")
+    return adapter.send(message, new_id())
 
 
 async def _suppressions(adapter: EmailAdapter, cursor: str) -> tuple[list[Suppression], str]:
