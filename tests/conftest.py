@@ -22,7 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own keys must not reach a test."""
     for name in list(os.environ):
-        if name.startswith(("PROVIDER_", "SENDGRID_", "EMAIL_FROM_")) or name in {"ENV", "ENVIRONMENT"}:
+        if name.startswith(("PROVIDER_", "SENDGRID_", "SES_", "AWS_", "EMAIL_FROM_")) or name in {"ENV", "ENVIRONMENT"}:
             monkeypatch.delenv(name)
 
 

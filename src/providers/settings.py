@@ -32,7 +32,7 @@ GENERAL = {
     "PROVIDER_MODE": "demo or live",
     "PROVIDER_CAPABILITIES": "what this service uses, e.g. email,llm: checked at start",
     "PROVIDER_ALLOW_DEMO": "1: demo is allowed although this is production",
-    "PROVIDER_STATE_URL": "memory:// or sqlite:///path: limits, keys, journals, budgets",
+    "PROVIDER_STATE_URL": "memory://, sqlite:///path or redis://host:6379/0: limits, keys, journals, budgets",
     "PROVIDER_WEBHOOK_URL": "where demo vendors deliver webhooks; may hold {capability} and {vendor}",
     "PROVIDER_SERVICE": "name of this service, shown to vendors as user agent",
     "PROVIDER_PLUGINS": "third-party vendors that may be loaded, e.g. email.postmark; unset: all that are installed",

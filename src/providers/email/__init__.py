@@ -1,4 +1,4 @@
-"""E-mail: transactional and campaigns. Vendors: demo, sendgrid."""
+"""E-mail: transactional and campaigns. Vendors: demo, sendgrid, ses."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         SuppressionReason,
     )
     from providers.email.sendgrid import SendGridEmail
+    from providers.email.ses import SesEmail
 
 __all__ = [
     "Attachment",
@@ -42,6 +43,7 @@ __all__ = [
     "SendOutcome",
     "SendState",
     "SendingDomain",
+    "SesEmail",
     "Suppression",
     "SuppressionReason",
     "UnknownMail",
@@ -56,6 +58,7 @@ _HOMES = {
     "EmailEvent": "events",
     "EmailEventType": "events",
     "SendGridEmail": "sendgrid",
+    "SesEmail": "ses",
 }
 
 

@@ -76,4 +76,78 @@ SENDGRID = VendorFacts(
     source="twilio/sendgrid-oai, Mail Send v3",
 )
 
-FACTS = {facts.vendor: facts for facts in (DEMO, SENDGRID)}
+SES = VendorFacts(
+    vendor="ses",
+    capability="email",
+    title="Amazon SES",
+    adapter="providers.email.ses:SesEmail",
+    extra="ses",
+    variables=(
+        Variable(
+            name="SES_ACCESS_KEY_ID",
+            purpose="access key of an IAM user who may call ses:Send*, ses:GetAccount and the suppression list",
+            where="AWS console, IAM > Users > Security credentials (instant)",
+            secret=True,
+            example="AKIAXXXXXXXXXXXXXXXX",
+        ),
+        Variable(
+            name="SES_SECRET_ACCESS_KEY",
+            purpose="secret of that access key",
+            where="shown once, when the key is created",
+            secret=True,
+            example="xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        ),
+        Variable(
+            name="SES_REGION",
+            purpose="AWS region; sandbox, quota and identities are per region",
+            where="AWS console, SES > Account dashboard (production access: 24 to 48 hours)",
+            example="eu-central-1",
+        ),
+        Variable(
+            name="SES_FROM_EMAIL",
+            purpose="default sender, of a verified identity",
+            where="AWS console, SES > Identities (DNS: up to 72 hours)",
+            aliases=("EMAIL_FROM_ADDRESS",),
+            example="noreply@shop.example.com",
+        ),
+        Variable(
+            name="SES_FROM_NAME",
+            purpose="name beside the default sender",
+            aliases=("EMAIL_FROM_NAME",),
+            required=False,
+            example="Example Shop",
+        ),
+        Variable(
+            name="SES_CONFIGURATION_SET",
+            purpose="configuration set of every mail (needed to receive events)",
+            where="AWS console, SES > Configuration sets, or email.ensure_webhook()",
+            required=False,
+            example="shop-events",
+        ),
+        Variable(
+            name="SES_SNS_TOPIC_ARN",
+            purpose="SNS topics whose webhooks are trusted, comma-separated (needed to receive events)",
+            where="AWS console, SNS > Topics, or email.ensure_webhook()",
+            required=False,
+            example="arn:aws:sns:eu-central-1:123456789012:ses-events",
+        ),
+        Variable(
+            name="SES_SNS_REQUIRE_V2",
+            purpose="1: refuse webhooks signed with SHA-1 (signature version 1)",
+            required=False,
+            account=False,
+            example="1",
+        ),
+    ),
+    account="SES_REGION",
+    prices={"email": Decimal("0.0001")},
+    concurrency=32,
+    not_applied_statuses=frozenset({503}),
+    unsupported={"send_at": "SES sends at once"},
+    limits={"recipients": 50, "batch": 50, "message_bytes": 40_000_000, "tags": 10},
+    api_version="2019-09-27",
+    checked="2026-11-22",
+    source="botocore service model sesv2 2019-09-27; Amazon SES and SNS developer guides",
+)
+
+FACTS = {facts.vendor: facts for facts in (DEMO, SENDGRID, SES)}

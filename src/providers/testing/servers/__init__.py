@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from providers.testing.servers._host import RecordedRequest as RecordedRequest
     from providers.testing.servers.faults import FaultServer as FaultServer
     from providers.testing.servers.sendgrid import SendGridServer as SendGridServer
+    from providers.testing.servers.ses import SesServer as SesServer
 
-__all__ = ["SERVERS", "Fault", "FaultServer", "LocalServer", "RecordedRequest", "SendGridServer", "load_server"]
+__all__ = ["SERVERS", "Fault", "FaultServer", "LocalServer", "RecordedRequest", "SendGridServer", "SesServer", "load_server"]
 
 SERVERS: dict[str, str] = {
     "sendgrid": "providers.testing.servers.sendgrid:SendGridServer",
+    "ses": "providers.testing.servers.ses:SesServer",
 }
 
 _LAZY = {
@@ -27,6 +29,7 @@ _LAZY = {
     "LocalServer": "providers.testing.servers._base",
     "RecordedRequest": "providers.testing.servers._host",
     "SendGridServer": "providers.testing.servers.sendgrid",
+    "SesServer": "providers.testing.servers.ses",
 }
 
 

@@ -1,0 +1,1 @@
+"""What several capabilities share of one vendor: clients, credentials, errors, signatures."""
