@@ -135,7 +135,8 @@ def unknown_settings(settings: Settings) -> list[str]:
     """Names of ours that mean nothing: a misspelt switch must not be ignored."""
     known = set(GENERAL) | {f"PROVIDER_{name.upper()}" for name in catalog.CAPABILITIES}
     for vendor in vendor_names(settings):
-        known |= {f"PROVIDER_{vendor.upper()}_BASE_URL", f"PROVIDER_BUDGET_{vendor.upper()}"}
+        name = vendor.upper()
+        known |= {f"PROVIDER_{name}_BASE_URL", f"PROVIDER_BUDGET_{name}", f"PROVIDER_RATE_{name}"}
     known |= {name + "_FILE" for name in known}
     valid = ", ".join(sorted(name for name in known if not name.endswith("_FILE")))
     wrong = [name for name in settings.provider_names() if name not in known]

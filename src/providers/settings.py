@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from providers.core.account import as_flag
 from providers.core.errors import ConfigurationError
+from providers.core.operation import Rate
 
 if TYPE_CHECKING:
     from providers.core.operation import Variable, VendorFacts
@@ -141,6 +142,12 @@ class Settings:
     def budget(self, name: str) -> str:
         """The budget of a vendor or of a capability, as it is written."""
         return self.text(f"PROVIDER_BUDGET_{name.upper()}")
+
+    def rate(self, facts: VendorFacts) -> Rate | None:
+        """How fast a vendor may be asked: `PROVIDER_RATE_<VENDOR>`, else what its facts say."""
+        name = f"PROVIDER_RATE_{facts.vendor.upper()}"
+        text = self.text(name)
+        return Rate.parse(text, name) if text else facts.rate
 
     def webhook_url(self, capability: str, vendor: str) -> str:
         """Where a made-up vendor delivers its webhooks."""

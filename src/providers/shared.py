@@ -61,7 +61,7 @@ class Shared:
         self.threads: Threads = Threads()
         self.clients: Clients = Clients()
         self.pipeline: Pipeline = Pipeline(
-            self.clock, self.writes, Cache(self.store), tuple(default_hooks() if hooks is None else hooks)
+            self.clock, self.store, self.writes, Cache(self.store), tuple(default_hooks() if hooks is None else hooks)
         )
         self._transport = transport
         self._guards: OrderedDict[str, Guards] = OrderedDict()
@@ -95,13 +95,23 @@ class Shared:
             self._guards.move_to_end(account)
         else:
             from providers.core.breaker import Breaker
+            from providers.core.health import Health
             from providers.core.limits import Limiter
             from providers.core.pipeline import Guards
 
-            limiter = Limiter(
-                account, rate=facts.rate, concurrency=facts.concurrency, store=self.store, clock=self.clock
-            )
-            guards = self._guards[account] = Guards(limiter if not facts.demo else None, Breaker(self.clock))
+            health = Health(account, self.store, self.clock)
+            limiter: Limiter | None = None
+            if not facts.demo:
+                limiter = Limiter(
+                    account,
+                    rate=self.settings.rate(facts),
+                    per=facts.rate_per,
+                    concurrency=facts.concurrency,
+                    health=health,
+                    store=self.store,
+                    clock=self.clock,
+                )
+            guards = self._guards[account] = Guards(limiter, Breaker(health, self.clock), health)
             if len(self._guards) > ACCOUNTS:
                 self._guards.popitem(last=False)
         return guards
@@ -112,6 +122,7 @@ class Shared:
         # Last in, first out; one that fails does not keep the others open.
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.store.aclose)
+            stack.callback(self.clients.close)
             stack.callback(self.threads.shutdown)
             if self._transport is not None:
                 stack.push_async_callback(self._transport.aclose)

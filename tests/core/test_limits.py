@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from providers.core.health import Health
 from providers.core.limits import Limiter
 from providers.core.operation import Rate
 from providers.core.store import MemoryStore
@@ -16,7 +17,9 @@ SLOW = Rate(per_second=1)
 
 
 def limiter(clock, *, rate=None, concurrency=None, store=None):
-    return Limiter("account", rate=rate, concurrency=concurrency, store=store or MemoryStore(clock), clock=clock)
+    store = store or MemoryStore(clock)
+    health = Health("account", store, clock)
+    return Limiter("account", rate=rate, concurrency=concurrency, health=health, store=store, clock=clock)
 
 
 async def settle():

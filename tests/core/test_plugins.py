@@ -95,7 +95,7 @@ def test_it_is_never_chosen_unless_it_is_named(installed):
 
 def test_an_unknown_vendor_is_answered_with_the_installed_ones_too(installed):
     installed("email.postmark")
-    with pytest.raises(ConfigurationError, match="valid: demo, sendgrid, postmark"):
+    with pytest.raises(ConfigurationError, match="valid: demo, sendgrid, ses, postmark"):
         providers({"PROVIDER_EMAIL": "postmrak"})
 
 
@@ -124,7 +124,7 @@ def test_a_list_of_allowed_plugins_lets_through_what_it_names(installed, allowed
 
 def test_a_list_of_allowed_plugins_keeps_the_others_out(installed):
     installed("email.postmark")
-    with pytest.raises(ConfigurationError, match=r"no vendor 'postmark' for email; valid: demo, sendgrid$"):
+    with pytest.raises(ConfigurationError, match=r"no vendor 'postmark' for email; valid: demo, sendgrid, ses$"):
         providers({**ENVIRON, "PROVIDER_PLUGINS": "email.other"})
 
 

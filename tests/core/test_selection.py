@@ -91,6 +91,7 @@ def test_live_with_missing_credentials_lists_every_one_of_every_capability_with_
     for name, where in {
         "SENDGRID_API_KEY": "SendGrid, Settings > API Keys",
         "SENDGRID_FROM_EMAIL": "Sender Authentication",
+        "SES_FROM_EMAIL": "SES > Identities",
         "ONE_ROOM": "one.example.com/rooms",
         "TWO_KEY": "two.example.com",
     }.items():
@@ -98,7 +99,7 @@ def test_live_with_missing_credentials_lists_every_one_of_every_capability_with_
         assert where in line
     assert "ONE_KEY is missing" not in text
     assert "ONE_COLOUR" not in text
-    assert text.count("any one vendor is enough") == 2
+    assert text.count("any one vendor is enough") == 8
 
 
 def test_every_problem_of_every_capability_is_told_at_once(chat):
@@ -212,9 +213,11 @@ def test_what_was_not_checked_at_start_is_checked_at_first_touch():
 def test_selecting_says_what_is_missing_without_raising():
     selection = select(settings(mode="live"), "email")
 
-    ((facts, gaps),) = selection.missing
-    assert facts.vendor == "sendgrid"
-    assert [variable.name for variable in gaps] == ["SENDGRID_API_KEY", "SENDGRID_FROM_EMAIL"]
+    missing = {facts.vendor: [variable.name for variable in gaps] for facts, gaps in selection.missing}
+    assert missing == {
+        "sendgrid": ["SENDGRID_API_KEY", "SENDGRID_FROM_EMAIL"],
+        "ses": ["SES_ACCESS_KEY_ID", "SES_SECRET_ACCESS_KEY", "SES_REGION", "SES_FROM_EMAIL"],
+    }
     assert not selection.live
 
 

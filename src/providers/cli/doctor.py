@@ -31,9 +31,10 @@ def run(options: argparse.Namespace) -> int:
     settings = Settings()
     names = [catalog.capability(name).name for name in enabled(settings)]
     selections = {name: select(settings, name) for name in names}
-    results = asyncio.run(_check(settings, selections, options.timeout))
+    results, state = asyncio.run(_check(settings, selections, options.timeout))
     good = all(result.ok for found in results.values() for result in found)
-    warned = warnings(settings, selections)
+    good = good and not isinstance(state, ProviderError)
+    warned = warnings(settings, selections) + _about_state(settings, selections, state)
     if options.json:
         emit(
             {
@@ -50,7 +51,10 @@ def run(options: argparse.Namespace) -> int:
     return 0 if good else 1
 
 
-async def _check(settings: Settings, selections: dict[str, Selection], timeout: float) -> dict[str, list[CheckResult]]:
+async def _check(
+    settings: Settings, selections: dict[str, Selection], timeout: float
+) -> tuple[dict[str, list[CheckResult]], tuple[str, ...] | ProviderError]:
+    """What the vendors answer; and what speaks against the state store, or why it cannot be asked."""
     results: dict[str, list[CheckResult]] = {}
     async with Providers(settings, capabilities=()) as p:
         for name, selection in selections.items():
@@ -64,7 +68,22 @@ async def _check(settings: Settings, selections: dict[str, Selection], timeout: 
                 vendors = [facts.vendor for facts in selection.vendors]
                 detail = str(error)
                 results[name] = [CheckResult(vendor=v, state=CheckState.REFUSED, detail=detail) for v in vendors]
-    return results
+        try:
+            return results, await p.store.shortcomings()
+        except ProviderError as error:
+            return results, error
+
+
+def _about_state(
+    settings: Settings, selections: dict[str, Selection], state: tuple[str, ...] | ProviderError
+) -> list[str]:
+    name = state_name(settings)
+    if isinstance(state, ProviderError):
+        return [f"the state store {name} does not work, so nothing is sent: {state}"]
+    # What memory lacks is told by every command.
+    if settings.state_url.startswith("memory:") or not any(one.live for one in selections.values()):
+        return []
+    return [f"the state store {name}: {line}" for line in state]
 
 
 def _missing(selection: Selection) -> list[CheckResult]:
@@ -103,7 +122,7 @@ def _print(
 def _detail(result: CheckResult) -> str:
     parts = [result.detail] if result.detail else []
     if result.sandbox and result.vendor != "demo":
-        parts.append("sandbox: nothing is really sent")
+        parts.append("sandbox")
     if result.permissions:
         parts.append(f"{len(result.permissions)} permissions")
     quota = result.quota

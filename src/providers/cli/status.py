@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from providers import catalog
+from providers.cli import cassettes
 from providers.cli.output import emit, note, say, table
 from providers.selection import Selection, select, unknown_settings
 from providers.settings import Settings
@@ -64,7 +65,7 @@ def warnings(settings: Settings, selections: dict[str, Selection]) -> list[str]:
     if live and settings.state_url.startswith("memory:"):
         found.append(
             f"live writes ({', '.join(live)}) with state in memory: idempotency keys, journals and budgets are gone"
-            " with the process; set PROVIDER_STATE_URL=sqlite:///path"
+            " with the process; set PROVIDER_STATE_URL=redis://host:6379/0 or sqlite:///path"
         )
     if settings.production:
         demo = [name for name, one in selections.items() if one.vendors and not one.live and not one.problem]
@@ -129,6 +130,8 @@ def _print(settings: Settings, selections: dict[str, Selection], warned: list[st
                 say(*table([line for variable in variables for line in _lines(variable)], indent="    "))
     kept = "" if not settings.state_url.startswith("memory:") else " (gone with the process)"
     say("", f"State: {state_name(settings)}{kept}")
+    if recorded := cassettes.summary():
+        say(recorded)
     if warned:
         say("", *(f"Warning: {line}" for line in warned))
 

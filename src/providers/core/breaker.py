@@ -15,42 +15,49 @@ from providers.core.errors import (
 
 if TYPE_CHECKING:
     from providers.core.clock import Clock
+    from providers.core.health import Health
 
 FAILURES = 5
 OPEN_SECONDS = 30.0
 
 
 class Breaker:
-    """Opens after five failures of the vendor's in a row; lets one call through every 30 seconds until it works."""
+    """Opens after five failures of the vendor's in a row; lets one call through every 30 seconds until it works.
 
-    __slots__ = ("_clock", "_failures", "_opened_until")
+    Each process counts its own failures; that it is open, and who tries again, is known to all.
+    """
 
-    def __init__(self, clock: Clock) -> None:
+    __slots__ = ("_clock", "_failures", "_health")
+
+    def __init__(self, health: Health, clock: Clock) -> None:
+        self._health = health
         self._clock = clock
         self._failures = 0
-        self._opened_until = 0.0
 
-    def check(self) -> None:
-        """Raise `ProviderUnavailableError` while open."""
-        if self._failures < FAILURES:
-            return
-        now = self._clock.monotonic()
-        if now < self._opened_until:
-            msg = f"not asked: it failed {self._failures} times in a row"
-            wait = self._opened_until - now
+    @property
+    def open(self) -> bool:
+        """Whether to ask `check` first."""
+        return self._health.open_until > 0
+
+    async def check(self) -> None:
+        """Raise `ProviderUnavailableError` while open, unless this call is the one that tries again."""
+        wait = self._health.open_until - self._clock.monotonic()
+        if self.open and (wait > 0 or not await self._health.probe(OPEN_SECONDS)):
+            wait = max(self._health.open_until - self._clock.monotonic(), 0.0)
+            msg = f"not asked: it failed {FAILURES} times in a row"
             raise ProviderUnavailableError(msg, code="breaker", retry_after=wait, outcome=Outcome.NOT_APPLIED)
-        # This call is the probe; others wait for its result.
-        self._opened_until = now + OPEN_SECONDS
 
-    def succeeded(self) -> None:
+    async def succeeded(self) -> None:
         """The vendor answered."""
         self._failures = 0
+        if self.open:
+            await self._health.close()
 
-    def failed(self, error: ProviderError) -> None:
-        """Count it, if it was the vendor's fault and not a limit."""
+    async def failed(self, error: ProviderError) -> None:
+        """Count it, if it was the vendor's fault and not a limit; anything else is an answer."""
         if error.fault is not Fault.VENDOR or isinstance(error, RateLimitedError | UnsupportedOperationError):
-            self._failures = 0
+            await self.succeeded()
             return
         self._failures += 1
         if self._failures >= FAILURES:
-            self._opened_until = self._clock.monotonic() + OPEN_SECONDS
+            await self._health.open(OPEN_SECONDS)

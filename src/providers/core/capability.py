@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from providers.core.errors import (
     AuthenticationError,
     ConfigurationError,
+    Outcome,
     PermissionDeniedError,
     ProviderError,
+    ProviderTimeoutError,
 )
 from providers.core.models import CheckResult, CheckState, Ref
 from providers.core.operation import Effect, Operation
@@ -17,7 +20,7 @@ from providers.core.pipeline import Adapter
 from providers.core.writes import scope
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from providers.core.clock import Clock
     from providers.core.route import Route
@@ -77,6 +80,19 @@ class Capability(Generic[A]):
                 return adapter
         msg = f"{self.name}: no {kind.__name__} is in use; vendors: {', '.join(self.vendors)}"
         raise ConfigurationError(msg)
+
+    @contextmanager
+    def _within(self, timeout: float | None, operation: str) -> Iterator[None]:
+        """The caller's deadline for what no vendor is asked for: the journal, a webhook."""
+        if timeout is None:
+            yield
+            return
+        try:
+            with self._context.clock.timeout(timeout):
+                yield
+        except TimeoutError as error:
+            msg = f"not done within {timeout:g} seconds"
+            raise ProviderTimeoutError(msg, operation=operation, code="timeout", outcome=Outcome.NOT_APPLIED) from error
 
     async def check(self, vendor: str | None = None, *, timeout: float | None = None) -> list[CheckResult]:
         """Ask each vendor in use, or one, whether our credential works. Free; a refusal is a result."""

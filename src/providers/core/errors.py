@@ -27,7 +27,7 @@ class Fault(StrEnum):
 
 
 class ProviderError(Exception):
-    """Base of all errors. `str()` is safe to show: no secret, at most 1,000 characters. All errors pickle.
+    """Base of all errors. `str()` is safe to show: no secret, and of a vendor's text 1,000 characters. All pickle.
 
     Attributes:
         vendor, operation: who failed and at what, e.g. `"sendgrid"`, `"email.send"`.
@@ -44,6 +44,7 @@ class ProviderError(Exception):
     fault: ClassVar[Fault] = Fault.VENDOR
     default_outcome: ClassVar[Outcome] = Outcome.NOT_APPLIED
     repeatable: ClassVar[bool] = False
+    longest: ClassVar[int] = MAX_TEXT
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class ProviderError(Exception):
         status = f"HTTP {self.status}" if self.status is not None else None
         where = ", ".join(part for part in (self.vendor, self.operation, status) if part)
         suffix = f" ({where})" if where else ""
-        return text[: MAX_TEXT - len(suffix)] + suffix
+        return text[: self.longest - len(suffix)] + suffix
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r}, outcome={self.outcome.value}, retryable={self.retryable})"
@@ -103,6 +104,8 @@ class ConfigurationError(ProviderError):
     """The settings cannot work: something is missing, unknown or contradictory. Raised at start."""
 
     fault = Fault.ACCOUNT
+    longest = 100 * MAX_TEXT
+    """A list of all that is missing is our own text, and cut short it is none."""
 
 
 class AuthenticationError(ProviderError):

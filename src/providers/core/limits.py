@@ -12,6 +12,7 @@ from providers.core.store import Meter
 
 if TYPE_CHECKING:
     from providers.core.clock import Clock
+    from providers.core.health import Health
     from providers.core.operation import Rate
     from providers.core.store import Store
 
@@ -25,23 +26,41 @@ class Place(NamedTuple):
 
 
 class Limiter:
-    """One account's limits. The rate is shared through the store; concurrency is each process's own."""
+    """One account's limits. Rate and pauses are shared through the store; concurrency is each process's own."""
 
-    __slots__ = ("_clock", "_concurrency", "_in_flight", "_key", "_paused_until", "_rate", "_store", "_waiting")
+    __slots__ = ("_clock", "_concurrency", "_health", "_in_flight", "_key", "_per", "_rate", "_store", "_waiting")
 
-    def __init__(self, key: str, *, rate: Rate | None, concurrency: int | None, store: Store, clock: Clock) -> None:
+    def __init__(
+        self,
+        key: str,
+        *,
+        rate: Rate | None,
+        per: Per = Per.CALL,
+        concurrency: int | None,
+        health: Health,
+        store: Store,
+        clock: Clock,
+    ) -> None:
         self._key = f"rate/{key}"
         self._rate = rate
+        self._per = per
         self._concurrency = concurrency
+        self._health = health
         self._in_flight = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._store = store
         self._clock = clock
-        self._paused_until = 0.0
+
+    @property
+    def at_once(self) -> int | None:
+        """How many units one call should have at most, so that it does not pass the rate by itself; None for any."""
+        if self._rate is None or self._per is Per.CALL:
+            return None
+        return max(int(self._rate.per_second), self._rate.burst, 1)
 
     def try_enter(self) -> bool:
         """Take a place if that needs no waiting and no question to the store."""
-        if self._rate is not None or self._paused_until or self._full():
+        if self._rate is not None or self._health.paused_until or self._full():
             return False
         self._in_flight += 1
         return True
@@ -49,9 +68,9 @@ class Limiter:
     def meter(self, units: int | None, deadline: float) -> Meter | None:
         """What a call of so many units has to take; None when nothing limits its rate."""
         rate = self._rate
-        if rate is None or (rate.per is Per.UNIT and not units):
+        if rate is None or (self._per is Per.UNIT and not units):
             return None
-        count = units or 1 if rate.per is Per.UNIT else 1
+        count = units or 1 if self._per is Per.UNIT else 1
         return Meter(self._key, rate.per_second, rate.burst, count, deadline - self._clock.monotonic())
 
     async def enter(self, deadline: float, *, units: int | None = None, place: Place | None = None) -> None:
@@ -61,7 +80,7 @@ class Limiter:
         """
         now = self._clock.monotonic()
         patience = deadline - now
-        wait = self._paused_until - now
+        wait = self._health.paused_until - now
         if place is not None and place.meter == self._key:
             wait = max(wait, place.free_at - now)
         elif wait < patience and (meter := self.meter(units, deadline)) is not None:
@@ -72,7 +91,7 @@ class Limiter:
                 raise RateLimitedError(msg, code="limit", retry_after=wait)
             await self._clock.sleep(wait)
         else:
-            self._paused_until = 0.0
+            self._health.paused_until = 0.0
         if self._full():
             try:
                 with self._clock.timeout(max(deadline - self._clock.monotonic(), 0.0)):
@@ -86,10 +105,6 @@ class Limiter:
         """Free the place."""
         self._in_flight -= 1
         self._wake()
-
-    def pause(self, seconds: float) -> None:
-        """The vendor said when to come back: everybody who shares the account waits."""
-        self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
 
     def _full(self) -> bool:
         return self._concurrency is not None and self._in_flight >= self._concurrency

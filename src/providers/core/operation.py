@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from providers.core.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+RATE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*/\s*(?P<period>second|minute|hour)")
 
 
 class Effect(StrEnum):
@@ -35,6 +41,7 @@ class Operation:
         attempts: how often one vendor is tried at most.
         unit: what is counted against prices and budgets, e.g. `"email"`.
         cache: seconds a READ may be answered from the cache; 0 never.
+        exclusive: one at a time per account, over all processes: it looks whether something is there, then makes it.
 
     """
 
@@ -46,6 +53,7 @@ class Operation:
     attempts: int = 3
     unit: str | None = None
     cache: float = 0.0
+    exclusive: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +91,19 @@ class Per(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """At most `per_second` calls (or units), `burst` of them at once."""
+    """At most `per_second` places, `burst` of them at once. What takes a place is `VendorFacts.rate_per`."""
 
     per_second: float
     burst: int = 1
-    per: Per = Per.CALL
+
+    @classmethod
+    def parse(cls, text: str, field: str) -> Rate:
+        """Read `14/second` or `600/minute`, evenly spaced. Raises `ConfigurationError` naming `field`."""
+        match = RATE.fullmatch(text.strip())
+        if match is None or not float(match["number"]):
+            msg = f"{field}: {text[:40]!r} is not a rate; write 14/second or 600/minute"
+            raise ConfigurationError(msg, field=field)
+        return cls(per_second=float(match["number"]) / {"second": 1, "minute": 60, "hour": 3600}[match["period"]])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +118,8 @@ class VendorFacts:
         base_url: where it lives; `PROVIDER_<VENDOR>_BASE_URL` overrides it.
         account: the variable whose value is the stable id of the account, if there is one.
         prices: per unit, in `currency`.
-        rate, concurrency: what the vendor allows one account.
+        rate, concurrency: what the vendor allows one account; `PROVIDER_RATE_<VENDOR>` overrides the rate.
+        rate_per: what the rate counts.
         deduplicates: operations which the vendor itself does only once for one key.
         unsupported: operation or feature -> why the vendor cannot express it.
         limits: named numbers, e.g. recipients of one message.
@@ -122,6 +139,7 @@ class VendorFacts:
     prices: Mapping[str, Decimal] = field(default_factory=lambda: MappingProxyType({}))
     currency: str = "USD"
     rate: Rate | None = None
+    rate_per: Per = Per.CALL
     concurrency: int | None = None
     deduplicates: frozenset[str] = frozenset()
     unsupported: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

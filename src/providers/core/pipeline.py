@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
     from providers.core.budget import Budget, Reservation
     from providers.core.cache import Cache
     from providers.core.clock import Clock
+    from providers.core.health import Health
     from providers.core.limits import Limiter, Place
     from providers.core.models import CheckResult
     from providers.core.operation import Operation, VendorFacts
     from providers.core.redact import Redactor
+    from providers.core.store import Store
     from providers.core.telemetry import Hook
     from providers.core.writes import Writes
 
@@ -67,17 +70,18 @@ A = TypeVar("A", bound=Adapter)
 class Guards:
     """What stands between us and one account: shared by all operations and views that use it."""
 
-    __slots__ = ("breaker", "limiter")
+    __slots__ = ("breaker", "health", "limiter")
 
-    def __init__(self, limiter: Limiter | None, breaker: Breaker) -> None:
+    def __init__(self, limiter: Limiter | None, breaker: Breaker, health: Health) -> None:
         self.limiter = limiter
         self.breaker = breaker
+        self.health = health
 
 
 class Target(Generic[A]):
     """One vendor account that a capability can be sent to."""
 
-    __slots__ = ("_build", "account", "adapter", "budget", "facts", "guards", "redact")
+    __slots__ = ("_build", "_building", "account", "adapter", "budget", "facts", "guards", "redact")
 
     def __init__(
         self,
@@ -96,16 +100,28 @@ class Target(Generic[A]):
         self.budget = budget
         self.adapter: A | None = None
         self._build = build
+        self._building: asyncio.Future[A] | None = None
 
     async def ready(self) -> A:
-        """The adapter, built at its first use."""
-        adapter = self.adapter or self._build()
-        if isinstance(adapter, Awaitable):
-            built = await adapter
-            # Somebody else may have been quicker: all use the same one.
-            adapter = self.adapter or built
-        self.adapter = adapter
-        return adapter
+        """The adapter, built at its first use; two first uses at once build one."""
+        if self.adapter is not None:
+            return self.adapter
+        building = self._building
+        if building is None or building.get_loop() is not asyncio.get_running_loop():
+            built = self._build()
+            if not isinstance(built, Awaitable):
+                self.adapter = built
+                return built
+            building = self._building = asyncio.ensure_future(built)
+            building.add_done_callback(self._built)
+        # Shielded: one caller's deadline is not the others'.
+        return await asyncio.shield(building)
+
+    def _built(self, building: asyncio.Future[A]) -> None:
+        if self._building is building:
+            self._building = None
+        if not building.cancelled() and building.exception() is None:
+            self.adapter = building.result()
 
     def ready_now(self) -> A:
         """The adapter, for callers that cannot wait. Raises `ConfigurationError` if its credentials must be fetched."""
@@ -143,6 +159,7 @@ class Pipeline:
     """What all calls of one `Providers` share."""
 
     clock: Clock
+    store: Store
     writes: Writes
     cache: Cache
     hooks: tuple[Hook, ...] = ()
@@ -155,7 +172,10 @@ class Pipeline:
         try:
             if target.facts.unsupported:
                 refuse_unsupported(call.operation, target.facts)
-            breaker.check()
+            if target.guards.health.stale:
+                await target.guards.health.look()
+            if breaker.open:
+                await breaker.check()
             if target.budget is not None and call.operation.unit is not None:
                 reserved = await target.budget.reserve(call.operation.unit, call.units)
             try:
@@ -168,7 +188,7 @@ class Pipeline:
             if isinstance(error, ProviderError):
                 self._finish(error, call, target)
             raise
-        breaker.succeeded()
+        await breaker.succeeded()
         return result
 
     async def _again(self, error: ProviderError, call: Call, target: Target[A], step: Callable[[A], Awaitable[T]]) -> T:
@@ -232,7 +252,7 @@ class Pipeline:
                     raise
                 raise named from error
         except ProviderError as error:
-            self._failed(error, call, target)
+            await self._failed(error, call, target)
             raise
         except BaseException:
             # Cancelled, or a bug: what has left may have been applied.
@@ -243,16 +263,16 @@ class Pipeline:
             if limiter is not None:
                 limiter.leave()
 
-    def _failed(self, error: ProviderError, call: Call, target: Target[A]) -> None:
+    async def _failed(self, error: ProviderError, call: Call, target: Target[A]) -> None:
         """After each failed attempt."""
         if call.operation.effect is Effect.READ:
             error.outcome = Outcome.NOT_APPLIED
             error.retryable = error.repeatable
         elif error.may_have_applied:
             call.unknown = True
-        target.guards.breaker.failed(error)
+        await target.guards.breaker.failed(error)
         if isinstance(error, RateLimitedError) and error.retry_after and target.guards.limiter is not None:
-            target.guards.limiter.pause(error.retry_after)
+            await target.guards.health.pause(error.retry_after)
 
     def _finish(self, error: ProviderError, call: Call, target: Target[A]) -> None:
         """Once, before the error leaves: who, what, nothing secret, and the worst outcome of all attempts."""

@@ -158,6 +158,13 @@ class Route(Generic[A]):
                         operation, error, scope=self._scope, payload=payload_digest(payload)
                     )
                 raise
+        if operation.exclusive:
+            from providers.core.lock import locked
+
+            name = f"{operation.name}/{targets[0].account}"
+            pipeline = self._pipeline
+            async with locked(name, store=pipeline.store, clock=pipeline.clock, deadline=call.deadline):
+                return await self._in_order(call, targets, step)
         if operation.cache and operation.effect is Effect.READ:
             accounts = "+".join(target.account for target in targets)
             question = f"{self.tenant}/{accounts}/{payload_digest(payload)}"

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from providers.core.operation import VendorFacts
+    from providers.core.pipeline import Target
     from providers.core.route import Route
     from providers.email.journal import CampaignStatus
 
@@ -52,8 +53,10 @@ STATUS = Operation(name="email.status", effect=Effect.READ, result=MessageStatus
 SUPPRESSIONS = Operation(name="email.suppressions", effect=Effect.READ)
 SUPPRESS = Operation(name="email.suppress", effect=Effect.IDEMPOTENT)
 UNSUPPRESS = Operation(name="email.unsuppress", effect=Effect.IDEMPOTENT)
-DOMAIN = Operation(name="email.domain", effect=Effect.IDEMPOTENT, result=SendingDomain)
-ENSURE_WEBHOOK = Operation(name="email.ensure_webhook", effect=Effect.IDEMPOTENT, result=WebhookEndpoint)
+DOMAIN = Operation(name="email.domain", effect=Effect.IDEMPOTENT, result=SendingDomain, exclusive=True)
+ENSURE_WEBHOOK = Operation(
+    name="email.ensure_webhook", effect=Effect.IDEMPOTENT, result=WebhookEndpoint, exclusive=True
+)
 
 OPERATIONS = (SEND, SEND_BATCH, STATUS, SUPPRESSIONS, SUPPRESS, UNSUPPRESS, DOMAIN, ENSURE_WEBHOOK)
 
@@ -196,20 +199,22 @@ class Email(Capability[EmailAdapter]):
 
         return run(self, message, recipients, key=idempotency_key, timeout=timeout)
 
-    async def campaign(self, key: str) -> CampaignStatus:
+    async def campaign(self, key: str, *, timeout: float | None = None) -> CampaignStatus:
         """The counts of a campaign so far, and its unknown mails. Raises `NotFoundError`."""
         from providers.email.campaign import status
 
-        return await status(self, key)
+        with self._within(timeout, "email.campaign"):
+            return await status(self, key)
 
-    async def forget(self, email: str) -> int:
+    async def forget(self, email: str, *, timeout: float | None = None) -> int:
         """Blank an address in all campaign journals (a person's wish to be forgotten); in how many it stood.
 
-        Its mails are still not sent again: the journals keep a digest.
+        Its mails are still not sent again: the journals keep a digest. What a `timeout` cuts off is done by a repeat.
         """
         from providers.email.campaign import forget
 
-        return await forget(self, _address(email))
+        with self._within(timeout, "email.forget"):
+            return await forget(self, _address(email))
 
     async def status(self, ref: Ref | str, *, timeout: float | None = None, fresh: bool = False) -> MessageStatus:
         """How far a mail came, from the vendor that sent it. Raises `NotFoundError`."""
@@ -253,9 +258,12 @@ class Email(Capability[EmailAdapter]):
             raise InvalidRequestError(msg, field="name") from None
         return await self._route.one(DOMAIN, vendor, lambda adapter: adapter.domain(domain), timeout=timeout)
 
-    async def webhook(self, request: RawRequest, *, vendor: str | None = None) -> WebhookResult[EmailEvent]:
+    async def webhook(
+        self, request: RawRequest, *, vendor: str | None = None, timeout: float | None = None
+    ) -> WebhookResult[EmailEvent]:
         """Verify a vendor's request on its raw bytes, then read its events. Raises `WebhookVerificationError`."""
-        return await receiver(self._route, request, vendor).webhook(request)
+        with self._within(timeout, "email.webhook"):
+            return await receiver(self._route, request, vendor).webhook(request)
 
     async def ensure_webhook(
         self, url: str, *, vendor: str | None = None, timeout: float | None = None
@@ -276,7 +284,7 @@ class Email(Capability[EmailAdapter]):
     @property
     def batch_size(self) -> int:
         """How many recipients every vendor in use takes in one call."""
-        return min(target.facts.limits.get("batch", 1) for target in self._route.targets)
+        return min(_most_at_once(target) for target in self._route.targets)
 
     async def _at_every(
         self, operation: Operation, step: Callable[[EmailAdapter], Awaitable[None]], timeout: float | None
@@ -285,6 +293,12 @@ class Email(Capability[EmailAdapter]):
         for answer in answers.values():
             if isinstance(answer, ProviderError):
                 raise answer
+
+
+def _most_at_once(target: Target[EmailAdapter]) -> int:
+    most = target.facts.limits.get("batch", 1)
+    limiter = target.guards.limiter
+    return most if limiter is None or limiter.at_once is None else min(most, limiter.at_once)
 
 
 def _send_checked(adapter: EmailAdapter, message: EmailMessage, moment: float) -> Awaitable[MessageRef]:

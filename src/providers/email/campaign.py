@@ -61,6 +61,9 @@ GIVE_UP = 3
 DEFAULT_PAUSE, LONGEST_PAUSE, PAUSES = 60.0, 900.0, 20
 """Seconds, and how often, a batch waits when the vendor says it is too fast."""
 
+FRUITLESS = 3
+"""Pauses after which mails that the vendor singles out as too fast have failed, when none of them went meanwhile."""
+
 FINAL = frozenset(SuppressionReason) - {SuppressionReason.BLOCKED}
 """Reasons that end it for good; a block is a refusal of one day, and vendors try again."""
 
@@ -210,15 +213,30 @@ class _Sender:
         self._failures = 0
 
     async def learn_suppressions(self) -> None:
-        """Who unsubscribed is known before anything is sent. A key that may not ask leaves it to the vendor."""
-        try:
-            self._suppressed = frozenset(
-                [s.email.lower() async for s in self._email.suppressions() if s.reason in FINAL]
-            )
-        except ProviderError as error:
-            if error.fault is not Fault.ACCOUNT:
-                raise
-            logger.warning("the suppressions cannot be read (%s); the vendor drops these mails itself", error)
+        """Who unsubscribed, at any vendor in use, is known before anything is sent.
+
+        A key that may not ask leaves it to its vendor.
+        """
+        suppressed: set[str] = set()
+        for vendor in self._email.vendors:
+            suppressed |= await self._suppressed_by(vendor)
+        self._suppressed = frozenset(suppressed)
+
+    async def _suppressed_by(self, vendor: str) -> set[str]:
+        pauses = 0
+        while True:
+            try:
+                return {s.email.lower() async for s in self._email.suppressions(vendor=vendor) if s.reason in FINAL}
+            except RateLimitedError as error:
+                pauses += 1
+                if pauses > PAUSES:
+                    raise
+                await self._wait(error.retry_after)
+            except ProviderError as error:
+                if error.fault is not Fault.ACCOUNT:
+                    raise
+                logger.warning("the suppressions cannot be read (%s); the vendor drops these mails itself", error)
+                return set()
 
     async def send(self, recipients: list[Recipient], first: int) -> tuple[list[SendOutcome], ProviderError | None]:
         """The outcome of each recipient, in order; and why nothing more should be sent, if that is so."""
@@ -366,8 +384,8 @@ class _Sender:
         A recipient whom the vendor refuses by name is taken out, and the rest goes again.
         """
         stop: ProviderError | None = None
-        pauses = 0
-        while mails:
+        pauses = fruitless = 0
+        while mails and stop is None:
             call = Call(SEND_BATCH, self._clock.monotonic() + self._seconds, units=len(mails))
             try:
                 await self._intend(mails, work)
@@ -380,8 +398,13 @@ class _Sender:
                 raise
             else:
                 self._failures = 0
-                self._accepted(mails, results, work)
-                break
+                again, stop = self._accepted(mails, results, work, may_wait=fruitless < FRUITLESS)
+                fruitless = fruitless + 1 if len(again) == len(mails) else 0
+                mails = [mail for mail, _ in again] if stop is None else []
+                if mails:
+                    seconds = max(error.retry_after or 0.0 for _, error in again) or None
+                    mails = await self._paused(seconds, mails, work)
+                continue
             refused = None if failed.may_have_applied else _refused(failed, len(mails))
             if refused is not None:
                 self._settle(mails.pop(refused), failed, work)
@@ -409,11 +432,14 @@ class _Sender:
     async def _paused(self, seconds: float | None, mails: list[_Mail], work: _Work) -> list[_Mail]:
         """The vendor is asked too often: wait, holding nothing; those whose mail is still ours to send after it."""
         await self._cut_off(mails, work, sent=False)
+        await self._wait(seconds)
+        work.batch, work.freed = self._batch(), []
+        return await self._claim(mails, work)
+
+    async def _wait(self, seconds: float | None) -> None:
         wait = min(DEFAULT_PAUSE if seconds is None else seconds, LONGEST_PAUSE)
         logger.warning("the campaign pauses for %.0f seconds: the vendor takes no more for now", wait)
         await self._clock.sleep(wait)
-        work.batch, work.freed = self._batch(), []
-        return await self._claim(mails, work)
 
     async def _cut_off(self, mails: list[_Mail], work: _Work, *, sent: bool) -> None:
         """Leave in the middle. What was on its way may have arrived; the rest is free for the next run."""
@@ -425,22 +451,37 @@ class _Sender:
                 work.freed += self._journal.claims_of(mail.address, mail.own_key)
         await self._journal.write(work.batch, freed=work.freed)
 
-    def _accepted(self, mails: list[_Mail], results: Sequence[MessageRef | ProviderError], work: _Work) -> None:
-        """The vendor's answer, mail by mail. The usual one in line: a long campaign has a million of them."""
+    def _accepted(
+        self, mails: list[_Mail], results: Sequence[MessageRef | ProviderError], work: _Work, *, may_wait: bool
+    ) -> tuple[list[tuple[_Mail, RateLimitedError]], ProviderError | None]:
+        """The vendor's answer, mail by mail: which may go again, and why to stop, if that is so.
+
+        The usual answer in line: a long campaign has a million of them.
+        """
         rows, outcomes, first = work.batch.rows, work.outcomes, work.first
         last: MessageRef | None = None
         text = ""
+        again: list[tuple[_Mail, RateLimitedError]] = []
+        stop: ProviderError | None = None
         for mail, result in zip(mails, results, strict=True):
-            if not isinstance(result, MessageRef) or result.dry_run:
+            if isinstance(result, MessageRef) and not result.dry_run:
+                if result is not last:
+                    last, text = result, str(result)
+                number = mail.number
+                rows[str(number - first)] = [number, mail.address, EntryState.SENT, mail.own_key, text, ""]
+                outcomes[number] = SendOutcome(
+                    index=number, key=mail.key, recipient=mail.address, state=SendState.SENT, ref=result
+                )
+            elif isinstance(result, RateLimitedError) and not result.may_have_applied and may_wait:
+                again.append((mail, result))
+            else:
+                if isinstance(result, ProviderError) and result.fault is Fault.ACCOUNT:
+                    stop = result
                 self._settle(mail, result, work)
-                continue
-            if result is not last:
-                last, text = result, str(result)
-            number = mail.number
-            rows[str(number - first)] = [number, mail.address, EntryState.SENT, mail.own_key, text, ""]
-            outcomes[number] = SendOutcome(
-                index=number, key=mail.key, recipient=mail.address, state=SendState.SENT, ref=result
-            )
+        if stop is not None:
+            for mail, error in again:
+                self._settle(mail, error, work)
+        return again, stop
 
     def _settle(self, mail: _Mail, result: MessageRef | ProviderError, work: _Work) -> None:
         """One mail that was not sent: for the caller and for the journal."""

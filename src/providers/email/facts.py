@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from providers.core.operation import Variable, VendorFacts
+from providers.core.operation import Per, Variable, VendorFacts
 
 DEMO = VendorFacts(
     vendor="demo",
@@ -141,10 +141,12 @@ SES = VendorFacts(
     ),
     account="SES_REGION",
     prices={"email": Decimal("0.0001")},
+    # The rate is the account's own (`check` shows it); PROVIDER_RATE_SES keeps to it.
+    rate_per=Per.UNIT,
     concurrency=32,
     not_applied_statuses=frozenset({503}),
     unsupported={"send_at": "SES sends at once"},
-    limits={"recipients": 50, "batch": 50, "message_bytes": 40_000_000, "tags": 10},
+    limits={"recipients": 50, "batch": 50, "message_bytes": 40_000_000, "tags": 10, "schedule_seconds": 1},
     api_version="2019-09-27",
     checked="2026-11-22",
     source="botocore service model sesv2 2019-09-27; Amazon SES and SNS developer guides",

@@ -329,10 +329,11 @@ class SendGridEmail:
         response = await self.client.request("GET", "/v3/scopes")
         scopes = tuple(_Scopes.model_validate(response.json_object()).scopes)
         able = "mail.send" in scopes
+        detail = "every mail is only checked, none is sent" if self._sandbox else ""
         return CheckResult(
             vendor="sendgrid",
             state=CheckState.OK if able else CheckState.REFUSED,
-            detail="" if able else "the key lacks the scope mail.send",
+            detail=detail if able else "the key lacks the scope mail.send",
             permissions=scopes,
             quota=await self._quota(),
             sandbox=self._sandbox,
