@@ -62,7 +62,7 @@ class Running:
     """A command as its own process; what it writes to stderr is collected as it comes."""
 
     def __init__(self, argv: list[str], env: Mapping[str, str]) -> None:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("PROVIDER_", "SENDGRID_", "EMAIL_"))}
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("PROVIDER_", "SENDGRID_", "SES_", "EMAIL_"))}
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "providers.cli.app", *argv],
             stdout=subprocess.PIPE,
@@ -141,11 +141,12 @@ def start() -> Iterator[Callable[..., Running]]:
 
 
 @dataclass
-class SendGrid:
-    """The local SendGrid in a process of its own."""
+class Vendor:
+    """A local vendor in a process of its own. `bulk` is where campaigns go."""
 
     url: str
     env: dict[str, str]
+    bulk: str
 
     def get(self, path: str) -> bytes:
         with urllib.request.urlopen(self.url + path) as reply:  # noqa: S310 (loopback)
@@ -171,20 +172,35 @@ class SendGrid:
 
     def hold(self, *, after: int, fault: str = "slow_headers") -> None:
         """Accept `after` batches, then the next as well, but keep its answer back (or what `fault` says)."""
-        match = ["POST", "/v3/mail/send"]
+        match = ["POST", self.bulk]
         if after:
             self.post("/_control/faults", {"fault": "pass", "match": match, "times": after})
         self.post("/_control/faults", {"fault": fault, "match": match})
+
+    def fail(self, status: int) -> None:
+        """Refuse every batch from now on."""
+        self.post(
+            "/_control/faults", {"fault": "status", "status": status, "match": ["POST", self.bulk], "times": None}
+        )
 
     def release(self) -> None:
         self.post("/_control/release", {})
 
 
-@pytest.fixture
-def sendgrid(start: Callable[..., Running]) -> SendGrid:
-    announced = json.loads(start("serve", "sendgrid", "--json").first_line())
+def served(start: Callable[..., Running], name: str, bulk: str) -> Vendor:
+    announced = json.loads(start("serve", name, "--json").first_line())
     (server,) = announced["servers"]
-    return SendGrid(server["url"], announced["env"])
+    return Vendor(server["url"], announced["env"], bulk)
+
+
+@pytest.fixture
+def sendgrid(start: Callable[..., Running]) -> Vendor:
+    return served(start, "sendgrid", "/v3/mail/send")
+
+
+@pytest.fixture
+def ses(start: Callable[..., Running]) -> Vendor:
+    return served(start, "ses", "/v2/email/outbound-bulk-emails")
 
 
 @dataclass

@@ -227,12 +227,11 @@ class _Sender:
         while True:
             try:
                 return {s.email.lower() async for s in self._email.suppressions(vendor=vendor) if s.reason in FINAL}
-            except RateLimitedError as error:
-                pauses += 1
-                if pauses > PAUSES:
-                    raise
-                await self._wait(error.retry_after)
             except ProviderError as error:
+                pauses += 1
+                if pauses <= PAUSES and (isinstance(error, RateLimitedError) or error.code == "breaker"):
+                    await self._wait(error.retry_after)
+                    continue
                 if error.fault is not Fault.ACCOUNT:
                     raise
                 logger.warning("the suppressions cannot be read (%s); the vendor drops these mails itself", error)
