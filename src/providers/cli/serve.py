@@ -81,7 +81,7 @@ def _servers(options: argparse.Namespace) -> list[LocalServer]:
         except ModuleNotFoundError as error:
             if (error.name or "").startswith("providers"):
                 raise
-            msg = f"local servers need {error.name}: pip install 'providers[testing]'"
+            msg = f"the local server of {name} needs {error.name}: pip install 'providers[testing,{name}]'"
             raise ConfigurationError(msg) from error
         parser = argparse.ArgumentParser()
         kind.add_options(parser)

@@ -88,7 +88,7 @@ SES = VendorFacts(
             purpose="access key of an IAM user who may call ses:Send*, ses:GetAccount and the suppression list",
             where="AWS console, IAM > Users > Security credentials (instant)",
             secret=True,
-            example="AKIAXXXXXXXXXXXXXXXX",
+            example="AKIA0EXAMPLE00000000",
         ),
         Variable(
             name="SES_SECRET_ACCESS_KEY",

@@ -5,7 +5,6 @@ A hook that does not answer 2xx keeps its events until the next ``deliver``; not
 
 from __future__ import annotations
 
-import asyncio
 import json
 import uuid
 from collections import deque
@@ -15,16 +14,15 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-import aiohttp
 from aiohttp import web
 
+from providers.testing.servers._deliveries import Deliveries
 from providers.testing.servers._host import JsonObject
 from providers.testing.servers._sendgrid_call import Call, RefusalError, Route, done, refused, reply
 from providers.testing.servers._sendgrid_events import DEFAULTS, FLAGS, Event, Signer, encode
 
 MAX_HOOKS = 5
 BATCH_BYTES = 768_000
-POST_TIMEOUT = 5.0
 
 
 @dataclass(slots=True, eq=False)
@@ -56,18 +54,15 @@ class Hook:
         return {**body, "created_date": self.created, "updated_date": self.updated}
 
 
-class Webhooks:
+class Webhooks(Deliveries):
     """All webhooks of an account and what waits for them."""
 
     def __init__(self, signer: Signer, clock: Callable[[], float]) -> None:
+        super().__init__()
         self._signer = signer
         self._clock = clock
         self.hooks: dict[str, Hook] = {}
         self._tests: deque[tuple[str, bytes, bool]] = deque()
-        self._session: aiohttp.ClientSession | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._wake = asyncio.Event()
-        self._turn = asyncio.Lock()
 
     def register(self, url: str, *, signed: bool = True) -> Hook:
         """A webhook that asks for everything."""
@@ -88,45 +83,15 @@ class Webhooks:
         """Events that wait for delivery."""
         return sum(len(hook.queue) for hook in self.hooks.values())
 
-    async def open(self) -> None:
-        """Start delivering in the background."""
-        self._wake, self._turn = asyncio.Event(), asyncio.Lock()
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=POST_TIMEOUT))
-        self._task = asyncio.create_task(self._background())
-        if self.pending():
-            self._wake.set()
-
-    async def close(self) -> None:
-        """Deliver what waits, once, and stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-        await self.deliver()
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-    def wake(self) -> None:
-        """There is something to send; on the loop."""
-        self._wake.set()
-
-    async def _background(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            await self.deliver(stalled=False)
-
-    async def deliver(self, *, stalled: bool = True) -> int:
-        """Send what waits, stalled hooks too unless told not to; how many events were taken."""
+    async def flush(self, *, stalled: bool) -> int:
+        """Send what waits; how many events were taken."""
         taken = 0
-        async with self._turn:
-            while self._tests:
-                url, body, signed = self._tests.popleft()
-                await self._post(url, body, signed=signed)
-            for hook in tuple(self.hooks.values()):
-                if stalled or not hook.stalled:
-                    taken += await self._flush(hook)
+        while self._tests:
+            url, body, signed = self._tests.popleft()
+            await self._post(url, body, signed=signed)
+        for hook in tuple(self.hooks.values()):
+            if stalled or not hook.stalled:
+                taken += await self._flush(hook)
         return taken
 
     async def _flush(self, hook: Hook) -> int:
@@ -150,17 +115,10 @@ class Webhooks:
         return taken
 
     async def _post(self, url: str, body: bytes, *, signed: bool = False) -> bool:
-        if self._session is None:
-            return False
         headers = {"Content-Type": "application/json;charset=utf-8", "User-Agent": "SendGrid Event API"}
         if signed:
             headers |= self._signer.headers(body, str(int(self._clock())))
-        try:
-            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-                await response.read()
-                return HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return False
+        return HTTPStatus.OK <= await self.post(url, body, headers) < HTTPStatus.MULTIPLE_CHOICES
 
     def routes(self) -> Iterable[Route]:
         """Settings endpoints."""
@@ -265,5 +223,5 @@ class Webhooks:
         ]
         hook = self.hooks.get(str(body.get("id")))
         self._tests.append((url, encode(examples), hook is not None and hook.signed))
-        self._wake.set()
+        self.wake()
         return done()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import calendar
+import json
 import secrets
 import ssl
 import threading
@@ -192,6 +193,28 @@ class SendGridServer(LocalServer):
     def mails_to(self, address: str) -> tuple[Mail, ...]:
         """``mails`` of one address."""
         return tuple(mail for mail in self.mails if mail.to.lower() == address.lower())
+
+    @staticmethod
+    def mails_of(method: str, path: str, body: bytes) -> list[Mail]:
+        """The mails of one mail send that was played before, one per recipient; none of any other request.
+
+        For outboxes that are rebuilt from recordings: what is sent later counts, a sandbox's does not. Raises
+        `ValueError` for one with a template, whose text nobody can know.
+        """
+        if method != "POST" or path.partition("?")[0] != "/v3/mail/send":
+            return []
+        given: JsonObject = json.loads(body)
+        if switched_on(objects(given, "mail_settings"), "sandbox_mode"):
+            return []
+        if given.get("template_id"):
+            raise ValueError(f"the text of the template {given['template_id']} is not in the request")
+        message = Message("", given, 0.0, None, None)
+        return [
+            Mail(message, each, kind, str(who["email"]), (outer, place), "processed", None)
+            for outer, each in enumerate(items(given, "personalizations"))
+            for kind in ("to", "cc", "bcc")
+            for place, who in enumerate(items(each, kind))
+        ]
 
     # What tests make happen.
 
