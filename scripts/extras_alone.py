@@ -27,16 +27,32 @@ ENABLES = {
     "": ["providers", "providers.cli.app", "providers.email", "providers.email.demo", "providers.runtime"],
     "http": ["providers.core.transport_aiohttp"],
     "sendgrid": ["providers.email.sendgrid"],
+    "ses": ["providers.email.ses", "providers.vendors.aws", "providers.vendors.sns"],
     "httpx": ["providers.core.transport_httpx"],
+    "redis": ["providers.core.redis"],
     "otel": ["providers.core.otel"],
-    "testing": ["providers.testing", "providers.testing.plugin", "providers.testing.servers"],
-    "all": ["providers.email.sendgrid", "providers.core.otel", "providers.core.transport_httpx"],
+    "testing": [
+        "providers.testing",
+        "providers.testing.plugin",
+        "providers.testing.servers",
+        "providers.testing.cassettes",
+    ],
+    "all": [
+        "providers.core.otel",
+        "providers.core.redis",
+        "providers.core.transport_httpx",
+        "providers.email.sendgrid",
+        "providers.email.ses",
+    ],
 }
 
 # Import names of the libraries behind extras, and of the vendors' own, by distribution.
 LIBRARIES = {
     "aiohttp": "aiohttp",
+    "boto3": "boto3",
+    "botocore": "botocore",
     "cryptography": "cryptography",
+    "hiredis": "hiredis",
     "httpx": "httpx",
     "opentelemetry-api": "opentelemetry",
     "pytest": "pytest",

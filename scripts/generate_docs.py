@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from providers import catalog
-from providers.core.operation import VendorFacts
+from providers.core.operation import Per, VendorFacts
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = """\
@@ -37,8 +37,12 @@ def facts_of(facts: VendorFacts) -> Iterator[tuple[str, str]]:
         yield "API", facts.api_version
     for unit, price in facts.prices.items():
         yield "Price", f"{price} {facts.currency} per {unit} (`PROVIDER_BUDGET_{facts.vendor.upper()}` limits it)"
-    if facts.rate:
-        yield "Rate", f"{facts.rate.per_second:g} calls a second, {facts.rate.burst} at once"
+    if not facts.demo:
+        counted = " and ".join(f"{unit}s" for unit in facts.prices) if facts.rate_per is Per.UNIT else "calls"
+        rate = (
+            f"{facts.rate.per_second:g} a second, {facts.rate.burst} at once" if facts.rate else "as your account has"
+        )
+        yield "Rate", f"{rate} (`PROVIDER_RATE_{facts.vendor.upper()}=14/second` keeps to it; it counts {counted})"
     if facts.concurrency:
         yield "In flight", f"{facts.concurrency} calls"
     for name, number in facts.limits.items():

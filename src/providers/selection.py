@@ -137,11 +137,17 @@ def unknown_settings(settings: Settings) -> list[str]:
     for vendor in vendor_names(settings):
         name = vendor.upper()
         known |= {f"PROVIDER_{name}_BASE_URL", f"PROVIDER_BUDGET_{name}", f"PROVIDER_RATE_{name}"}
-    known |= {name + "_FILE" for name in known}
-    valid = ", ".join(sorted(name for name in known if not name.endswith("_FILE")))
-    wrong = [name for name in settings.provider_names() if name not in known]
+    wrong = [name for name in settings.provider_names() if name.removesuffix("_FILE") not in known]
     capabilities = ", ".join(catalog.CAPABILITIES)
     strange = [name for name in settings.chosen_for() if name not in catalog.CAPABILITIES]
-    return [f"{name} is not a setting; valid: {valid}" for name in wrong] + [
+    return [f"{name} is not a setting; {_nearest(name, known)}" for name in wrong] + [
         f"vendors: there is no capability {name[:40]!r}; valid: {capabilities}" for name in strange
     ]
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    """What may have been meant: there are too many to list them all."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name.removesuffix("_FILE"), sorted(known), n=2, cutoff=0.8)
+    return f"did you mean {' or '.join(near)}?" if near else "providers env lists them all"

@@ -119,7 +119,7 @@ def test_the_command_works_without_any_extra(tmp_path):
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
 
     assert done.returncode == 2, done.stderr
-    assert "pip install 'providers[testing]'" in done.stderr
+    assert "pip install 'providers[testing,sendgrid]'" in done.stderr
 
 
 def test_a_message_cannot_steer_the_terminal(cli):

@@ -469,7 +469,7 @@ def test_opening_touches_nothing(tmp_path):
 
 def test_a_state_url_that_is_not_supported_is_refused_at_start():
     with pytest.raises(ConfigurationError, match="PROVIDER_STATE_URL"):
-        Providers(Settings(state_url="redis://localhost", environ={}, env_file=None))
+        Providers(Settings(state_url="mysql://localhost", environ={}, env_file=None))
 
 
 @pytest.mark.parametrize("state", ["memory://", "sqlite:///state.db"])

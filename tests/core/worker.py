@@ -1,12 +1,16 @@
 """Run by the tests in processes of their own: `python worker.py WHAT PATH ...`. Says a line, waits for a line."""
 
 import asyncio
+import gc
 import os
+import selectors
 import sys
 
 from providers import Providers, Settings
 from providers.core.clock import SystemClock
+from providers.core.redis import RedisStore
 from providers.core.sqlite import SqliteStore
+from providers.core.store import Meter, Store, open_store
 from providers.email import DemoEmail, EmailMessage
 
 MAIL = EmailMessage(to=("ann@example.com",), subject="Hi", text="Hello")
@@ -21,8 +25,14 @@ def wait() -> None:
     sys.stdin.readline()
 
 
+def opened(where: str) -> Store:
+    """The store at a path or a URL."""
+    clock = SystemClock()
+    return open_store(where, clock) if "://" in where else SqliteStore(where, clock)
+
+
 async def add(path: str, ceiling: str) -> None:
-    store = SqliteStore(path, SystemClock())
+    store = opened(path)
     count = 0
     while await store.add("shared", 1, ceiling=int(ceiling)) is not None:
         count += 1
@@ -31,15 +41,22 @@ async def add(path: str, ceiling: str) -> None:
 
 
 async def claim(path: str, count: str) -> None:
-    store = SqliteStore(path, SystemClock())
+    store = opened(path)
     found = await store.claim([(f"key{number}", str(os.getpid()).encode()) for number in range(int(count))])
     mine = [await store.claim([(f"one{number}", b"")]) for number in range(20)]
     await store.aclose()
     say(found.count(None), mine.count([None]))
 
 
+async def take(path: str, count: str) -> None:
+    store = opened(path)
+    waits = [await store.take(Meter("shared", 0.5)) for _ in range(int(count))]
+    await store.aclose()
+    say(*waits)
+
+
 async def put(path: str) -> None:
-    store = SqliteStore(path, SystemClock())
+    store = opened(path)
     for number in range(1_000_000):
         value = str(number).encode()
         await store.put([("left", value), ("right", value)])
@@ -48,7 +65,7 @@ async def put(path: str) -> None:
 
 def fork_between(path: str) -> None:
     """The pattern of prefork workers: state used in the parent, then in the child, then in the parent again."""
-    store = SqliteStore(path, SystemClock())
+    store = opened(path)
     asyncio.run(store.put([("parent", b"before")]))
     pid = os.fork()
     if pid == 0:
@@ -64,6 +81,46 @@ def fork_between(path: str) -> None:
     child, parent = asyncio.run(store.get("child")), asyncio.run(store.get("parent"))
     asyncio.run(store.aclose())
     say(os.waitstatus_to_exitcode(status), (child or b"none").decode(), (parent or b"none").decode())
+
+
+async def fork_inside(where: str) -> None:
+    """A fork while the parent's event loop runs, its connection open and a reply still to come."""
+    store = opened(where)
+    await store.put([("parent", b"before")])
+    pending = asyncio.create_task(store.get("parent"))
+    await asyncio.sleep(0)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            asyncio.run(store.put([("child", b"written")]))
+            asyncio.run(store.aclose())
+            gc.collect()
+        except BaseException:  # noqa: BLE001 (the exit code is all the parent sees)
+            os._exit(1)
+        os._exit(0)
+    _, status = await asyncio.to_thread(os.waitpid, pid, 0)
+    seen = [await pending, await store.get("child")]
+    await store.aclose()
+    say(os.waitstatus_to_exitcode(status), *((value or b"none").decode() for value in seen))
+
+
+def fork_same_loop(url: str) -> None:
+    """Which connection a child, its parent, and the parent before had, all with one event loop."""
+    store = RedisStore(url)
+    loop = asyncio.SelectorEventLoop(selectors.SelectSelector())  # one that shares nothing with its copy
+
+    def connection() -> object:
+        return loop.run_until_complete(store._ask(b"CLIENT", b"ID"))
+
+    before = connection()
+    if os.fork() == 0:
+        sys.stdout.write(f"{connection()} ")
+        sys.stdout.flush()
+        os._exit(0)
+    os.wait()
+    say(connection(), before)
+    loop.run_until_complete(store.aclose())
+    loop.close()
 
 
 def demo(path: str) -> Providers:
@@ -103,14 +160,24 @@ async def spend(path: str, budget: str) -> None:
             say(count)
 
 
+async def share(*args: str) -> None:
+    import sharing
+
+    await sharing.share(*args)
+
+
 JOBS = {
     "add": add,
     "claim": claim,
+    "take": take,
     "put": put,
     "fork": fork_between,
+    "fork_inside": fork_inside,
+    "fork_same_loop": fork_same_loop,
     "send": send,
     "send_and_hang": send_and_hang,
     "spend": spend,
+    "share": share,
 }
 
 if __name__ == "__main__":

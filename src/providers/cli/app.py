@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Protocol, cast
@@ -28,6 +29,8 @@ COMMANDS = {
     "call": "one operation by hand",
     "campaign": "send a campaign from a CSV file; run it again to resume",
     "unknowns": "list and resolve writes whose outcome is unknown",
+    "cassettes": "what the recorded conversations prove: live, emulator, spec",
+    "drift": "recorded replies against fresh ones; exit 1 if their shape changed",
     "serve": "local vendor servers, with the variables that point at them",
 }
 """Each is a module of that name with `configure(parser)` and `run(options)`; its docstring describes it, and its
@@ -85,11 +88,12 @@ def parser(asked: str | None = None) -> argparse.ArgumentParser:
     """The command line; complete for the command that is asked for, or for all."""
     top = argparse.ArgumentParser(
         prog="providers",
+        formatter_class=partial(argparse.HelpFormatter, max_help_position=16),
         description="One typed way to the outside world: demo unless told otherwise (PROVIDER_MODE=live).",
         epilog="providers COMMAND --help says more about a command. Exit codes: 0 well, 1 a failure, 2 bad usage or "
         "configuration, 130 interrupted.",
     )
-    top.add_argument("--version", action="version", version=f"providers {__version__}")
+    top.add_argument("-V", "--version", action="version", version=f"providers {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         if asked not in {None, name}:

@@ -145,6 +145,9 @@ def _ours(facts: VendorFacts) -> Iterator[Entry]:
     if facts.base_url:
         name = f"PROVIDER_{facts.vendor.upper()}_BASE_URL"
         yield Entry(name=name, purpose="another host: emulator, proxy, region", example=facts.base_url)
+    if not facts.demo:
+        name = f"PROVIDER_RATE_{facts.vendor.upper()}"
+        yield Entry(name=name, purpose="how fast this account may be asked, over all processes", example="14/second")
     if facts.prices:
         unit = next(iter(facts.prices))
         name = f"PROVIDER_BUDGET_{facts.vendor.upper()}"

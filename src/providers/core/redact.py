@@ -24,6 +24,9 @@ SHAPES = re.compile(
 )
 
 
+ESCAPE = re.compile("%[0-9A-F]{2}")
+
+
 class Redactor:
     """Masks known secret values, also where they stand encoded, and anything shaped like a credential."""
 
@@ -43,20 +46,32 @@ class Redactor:
     def __call__(self, text: str) -> str:
         """The text without them."""
         if self._forms is None:
-            forms = {form for secret in self._secrets for form in _forms(secret)}
-            self._forms = sorted(forms, key=len, reverse=True)
+            found = {form for secret in self._secrets for form in forms(secret)}
+            self._forms = sorted(found, key=len, reverse=True)
         for form in self._forms:
             if form in text:
                 text = text.replace(form, MASK)
         return SHAPES.sub(MASK, text)
 
 
-def _forms(secret: str) -> tuple[str, ...]:
-    """A value as it stands in text, URLs and forms, JSON, base64 (either alphabet, with or without its end) and hex."""
+def forms(secret: str) -> tuple[str, ...]:
+    """A value as it stands in text, URLs and forms, JSON, base64 (either alphabet, with or without its end, and with
+    something before it) and hex.
+    """  # noqa: D205
     raw = secret.encode()
-    in_base64 = (base64.b64encode(raw).decode().rstrip("="), base64.urlsafe_b64encode(raw).decode().rstrip("="))
     in_url = (quote(secret, safe=""), quote(secret), quote_plus(secret))
-    return (secret, json.dumps(secret)[1:-1], *in_url, *in_base64, raw.hex(), raw.hex().upper())
+    in_lower = tuple(ESCAPE.sub(lambda match: match[0].lower(), text) for text in in_url)
+    in_json = (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1])
+    in_base64 = (base64.b64encode(raw).decode().rstrip("="), *map(_base64_after, (raw, raw), (1, 2)))
+    in_urls_base64 = tuple(text.replace("+", "-").replace("/", "_") for text in in_base64)
+    return (secret, *in_json, *in_url, *in_lower, *in_base64, *in_urls_base64, raw.hex(), raw.hex().upper())
+
+
+def _base64_after(raw: bytes, before: int) -> str:
+    """The part of its base64 that does not depend on what stands around it, after so many bytes of something else."""
+    encoded = base64.b64encode(bytes(before) + raw).decode()
+    last = len(encoded) if (before + len(raw)) % 3 == 0 else len(encoded.rstrip("=")) - 1
+    return encoded[before + 1 : last]
 
 
 class SecretText(str):
