@@ -16,7 +16,7 @@ from providers.core.errors import BadResponseError, ConfigurationError, WebhookV
 from providers.core.signatures import ecdsa_sha256
 from providers.email import EmailEventType
 from providers.email.sendgrid import SIGNATURE, TIMESTAMP, parse_events
-from providers.testing.servers._sendgrid_events import Signer
+from providers.testing.servers._sendgrid.events import Signer
 
 DATA = Path(__file__).parent.parent / "data" / "sendgrid"
 VECTORS = json.loads((DATA / "signature_vectors.json").read_text(encoding="utf-8"))

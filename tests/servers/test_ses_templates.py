@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.testing.servers._ses_handlebars import MissingError, TemplateError, render
+from providers.testing.servers._ses.handlebars import MissingError, TemplateError, render
 
 DATA = {
     "name": "Ana",

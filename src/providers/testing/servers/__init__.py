@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from providers.testing.servers.sendgrid import SendGridServer as SendGridServer
     from providers.testing.servers.ses import SesServer as SesServer
 
-__all__ = ["SERVERS", "Fault", "FaultServer", "LocalServer", "RecordedRequest", "SendGridServer", "SesServer", "load_server"]
+__all__ = [
+    "SERVERS",
+    "Fault",
+    "FaultServer",
+    "LocalServer",
+    "RecordedRequest",
+    "SendGridServer",
+    "SesServer",
+    "load_server",
+]
 
 SERVERS: dict[str, str] = {
     "sendgrid": "providers.testing.servers.sendgrid:SendGridServer",

@@ -23,14 +23,14 @@ from aiohttp import web
 
 from providers.testing.servers._base import LocalServer, listing, read_json
 from providers.testing.servers._host import Json, JsonObject
-from providers.testing.servers._sendgrid_account import Account
-from providers.testing.servers._sendgrid_activity import DEFAULT_LIMIT, MAX_LIMIT, brief, full, matcher
-from providers.testing.servers._sendgrid_call import Answer, Call, RefusalError, Route, bad_request, refused, reply
-from providers.testing.servers._sendgrid_check import MAX_BYTES, MalformedError, check_mail, items, objects, switched_on
-from providers.testing.servers._sendgrid_events import DEFAULTS, Event, Signer, encode
-from providers.testing.servers._sendgrid_hooks import Webhooks
-from providers.testing.servers._sendgrid_lists import Suppressions
-from providers.testing.servers._sendgrid_mail import Attachment, Mail, Message, Template
+from providers.testing.servers._sendgrid.account import Account
+from providers.testing.servers._sendgrid.activity import DEFAULT_LIMIT, MAX_LIMIT, brief, full, matcher
+from providers.testing.servers._sendgrid.call import Answer, Call, RefusalError, Route, bad_request, refused, reply
+from providers.testing.servers._sendgrid.check import MAX_BYTES, MalformedError, check_mail, items, objects, switched_on
+from providers.testing.servers._sendgrid.events import DEFAULTS, Event, Signer, encode
+from providers.testing.servers._sendgrid.hooks import Webhooks
+from providers.testing.servers._sendgrid.lists import Suppressions
+from providers.testing.servers._sendgrid.mail import Attachment, Mail, Message, Template
 
 __all__ = ["LOCAL_KEY", "Attachment", "Mail", "SendGridServer", "Template"]
 

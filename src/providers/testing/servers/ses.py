@@ -25,23 +25,23 @@ from aiohttp import web
 
 from providers.testing.servers._base import LocalServer, listing, read_json
 from providers.testing.servers._host import Headers, Json, JsonObject
-from providers.testing.servers._ses_account import Account
-from providers.testing.servers._ses_auth import Key, Keyring
-from providers.testing.servers._ses_call import RefusalError
-from providers.testing.servers._ses_check import sub
-from providers.testing.servers._ses_envelope import NOTIFICATION, SUBSCRIPTION, UNSUBSCRIPTION, Signer, local_signer
-from providers.testing.servers._ses_events import Event, Origin
-from providers.testing.servers._ses_front import Reply, SesFront, SnsFront, Wire
-from providers.testing.servers._ses_identities import Identities
-from providers.testing.servers._ses_mail import Attachment, Mail
-from providers.testing.servers._ses_model import QueryModel, RestModel
-from providers.testing.servers._ses_post import Post
-from providers.testing.servers._ses_read import mails_of
-from providers.testing.servers._ses_send import Sending, is_plain
-from providers.testing.servers._ses_sets import Sets, Templates
-from providers.testing.servers._ses_sns import SnsOperations
-from providers.testing.servers._ses_topics import Sns
-from providers.testing.servers._ses_upstream import Upstream, UpstreamReply
+from providers.testing.servers._ses.account import Account
+from providers.testing.servers._ses.auth import Key, Keyring
+from providers.testing.servers._ses.call import RefusalError
+from providers.testing.servers._ses.check import sub
+from providers.testing.servers._ses.envelope import NOTIFICATION, SUBSCRIPTION, UNSUBSCRIPTION, Signer, local_signer
+from providers.testing.servers._ses.events import Event, Origin
+from providers.testing.servers._ses.front import Reply, SesFront, SnsFront, Wire
+from providers.testing.servers._ses.identities import Identities
+from providers.testing.servers._ses.mail import Attachment, Mail
+from providers.testing.servers._ses.model import QueryModel, RestModel
+from providers.testing.servers._ses.post import Post
+from providers.testing.servers._ses.read import mails_of
+from providers.testing.servers._ses.send import Sending, is_plain
+from providers.testing.servers._ses.sets import Sets, Templates
+from providers.testing.servers._ses.sns import SnsOperations
+from providers.testing.servers._ses.topics import Sns
+from providers.testing.servers._ses.upstream import Upstream, UpstreamReply
 
 __all__ = ["LOCAL_KEY_ID", "LOCAL_SECRET", "Attachment", "Mail", "SesServer", "Signer", "local_signer"]
 

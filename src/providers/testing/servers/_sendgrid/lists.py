@@ -10,8 +10,8 @@ from http import HTTPStatus
 from aiohttp import web
 
 from providers.testing.servers._host import JsonObject
-from providers.testing.servers._sendgrid_call import Call, Route, done, emails, refused, reply
-from providers.testing.servers._sendgrid_check import switched_on
+from providers.testing.servers._sendgrid.call import Call, Route, done, emails, refused, reply
+from providers.testing.servers._sendgrid.check import switched_on
 
 PAGE = 500
 LISTS = ("bounces", "blocks", "invalid_emails", "spam_reports", "unsubscribes")

@@ -16,8 +16,8 @@ from urllib.parse import quote, urlsplit
 
 from providers.testing.servers._deliveries import Deliveries
 from providers.testing.servers._host import JsonObject
-from providers.testing.servers._ses_envelope import NOTIFICATION, SUBSCRIPTION, UNSUBSCRIPTION, Envelope, Signer
-from providers.testing.servers._ses_events import Origin, stamp
+from providers.testing.servers._ses.envelope import NOTIFICATION, SUBSCRIPTION, UNSUBSCRIPTION, Envelope, Signer
+from providers.testing.servers._ses.events import Origin, stamp
 
 TOKEN_SECONDS = 2 * 24 * 3600
 

@@ -6,11 +6,11 @@ import json
 from functools import cache
 
 from providers.testing.servers._host import Json, JsonObject
-from providers.testing.servers._ses_call import RefusalError
-from providers.testing.servers._ses_check import InvalidError, subs, text
-from providers.testing.servers._ses_compose import Template, compose, compose_bulk
-from providers.testing.servers._ses_mail import Mail, Message
-from providers.testing.servers._ses_model import RestModel
+from providers.testing.servers._ses.call import RefusalError
+from providers.testing.servers._ses.check import InvalidError, subs, text
+from providers.testing.servers._ses.compose import Template, compose, compose_bulk
+from providers.testing.servers._ses.mail import Mail, Message
+from providers.testing.servers._ses.model import RestModel
 
 
 @cache

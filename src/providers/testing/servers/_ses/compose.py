@@ -16,12 +16,12 @@ from email.parser import BytesParser
 from functools import lru_cache
 from typing import Final
 
-from providers.testing.servers import _ses_handlebars as handlebars
 from providers.testing.servers._host import Json, JsonObject
-from providers.testing.servers._ses_address import Address, parse
-from providers.testing.servers._ses_call import RefusalError, bad_request, not_found
-from providers.testing.servers._ses_check import sub, subs, text, texts
-from providers.testing.servers._ses_mail import Attachment, Message
+from providers.testing.servers._ses import handlebars
+from providers.testing.servers._ses.address import Address, parse
+from providers.testing.servers._ses.call import RefusalError, bad_request, not_found
+from providers.testing.servers._ses.check import sub, subs, text, texts
+from providers.testing.servers._ses.mail import Attachment, Message
 
 MAX_BYTES: Final = 40 * 1024 * 1024
 MAX_HEADER: Final = 996

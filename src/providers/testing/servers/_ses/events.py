@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from providers.testing.servers._host import Json, JsonObject
-from providers.testing.servers._ses_mail import Message
+from providers.testing.servers._ses.mail import Message
 
 _READER: Final[JsonObject] = {"ipAddress": "198.51.100.7", "userAgent": "ExampleBrowser/1.0"}
 _MTA: Final = "a8-1.smtp-out.local.amazonses.com"

@@ -14,9 +14,9 @@ from http import HTTPStatus
 from typing import Final
 
 from providers.testing.servers._host import Json, JsonObject
-from providers.testing.servers._sendgrid_call import refused
-from providers.testing.servers._sendgrid_events import Event
-from providers.testing.servers._sendgrid_mail import Mail
+from providers.testing.servers._sendgrid.call import refused
+from providers.testing.servers._sendgrid.events import Event
+from providers.testing.servers._sendgrid.mail import Mail
 
 Reader = Callable[[Mail], tuple[str, ...]]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from providers.testing.servers._host import Json, JsonObject
-from providers.testing.servers._ses_account import RATE, Account, throttled
-from providers.testing.servers._ses_address import SIMULATOR, Address
-from providers.testing.servers._ses_call import Answer, Call, RefusalError, bad_request, not_found
-from providers.testing.servers._ses_check import sub
-from providers.testing.servers._ses_compose import Refused, compose, compose_bulk
-from providers.testing.servers._ses_identities import Identities
-from providers.testing.servers._ses_mail import Message
-from providers.testing.servers._ses_post import Post
-from providers.testing.servers._ses_sets import Sets, Templates
+from providers.testing.servers._ses.account import RATE, Account, throttled
+from providers.testing.servers._ses.address import SIMULATOR, Address
+from providers.testing.servers._ses.call import Answer, Call, RefusalError, bad_request, not_found
+from providers.testing.servers._ses.check import sub
+from providers.testing.servers._ses.compose import Refused, compose, compose_bulk
+from providers.testing.servers._ses.identities import Identities
+from providers.testing.servers._ses.mail import Message
+from providers.testing.servers._ses.post import Post
+from providers.testing.servers._ses.sets import Sets, Templates
 
 MAX_RECIPIENTS = 50
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 
 from providers.testing.servers._host import Json, JsonObject
-from providers.testing.servers._ses_address import Address
-from providers.testing.servers._ses_call import Answer, Call, RefusalError, bad_request, not_found, page
-from providers.testing.servers._ses_check import sub, subs, text, texts
-from providers.testing.servers._ses_compose import Template, template_data
-from providers.testing.servers._ses_events import MATCHING
-from providers.testing.servers._ses_mail import Message
+from providers.testing.servers._ses.address import Address
+from providers.testing.servers._ses.call import Answer, Call, RefusalError, bad_request, not_found, page
+from providers.testing.servers._ses.check import sub, subs, text, texts
+from providers.testing.servers._ses.compose import Template, template_data
+from providers.testing.servers._ses.events import MATCHING
+from providers.testing.servers._ses.mail import Message
 
 MAX_TEMPLATE = 500 * 1024
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 
 from providers.testing.servers._host import Json, JsonObject
-from providers.testing.servers._ses_account import Account
-from providers.testing.servers._ses_call import Answer, Call, not_found
-from providers.testing.servers._ses_check import text
-from providers.testing.servers._ses_events import FEEDBACK, KINDS, MATCHING, OUTCOMES, SIMULATED, Event, Origin
-from providers.testing.servers._ses_mail import Mail, Message
-from providers.testing.servers._ses_sets import Sets
+from providers.testing.servers._ses.account import Account
+from providers.testing.servers._ses.call import Answer, Call, not_found
+from providers.testing.servers._ses.check import text
+from providers.testing.servers._ses.events import FEEDBACK, KINDS, MATCHING, OUTCOMES, SIMULATED, Event, Origin
+from providers.testing.servers._ses.mail import Mail, Message
+from providers.testing.servers._ses.sets import Sets
 
 _KEPT = {"delivered", "bounced", "complained", "delayed", "processed"}
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from providers.testing.servers._host import Json, JsonObject
-from providers.testing.servers._ses_call import Answer, Call, RefusalError
-from providers.testing.servers._ses_check import sub, text
-from providers.testing.servers._ses_envelope import SUBSCRIPTION
-from providers.testing.servers._ses_topics import Sns, Subscription, Topic
+from providers.testing.servers._ses.call import Answer, Call, RefusalError
+from providers.testing.servers._ses.check import sub, text
+from providers.testing.servers._ses.envelope import SUBSCRIPTION
+from providers.testing.servers._ses.topics import Sns, Subscription, Topic
 
 MAX_BYTES = 262_144
 PAGE = 100

@@ -18,8 +18,8 @@ from aiohttp import web
 
 from providers.testing.servers._deliveries import Deliveries
 from providers.testing.servers._host import JsonObject
-from providers.testing.servers._sendgrid_call import Call, RefusalError, Route, done, refused, reply
-from providers.testing.servers._sendgrid_events import DEFAULTS, FLAGS, Event, Signer, encode
+from providers.testing.servers._sendgrid.call import Call, RefusalError, Route, done, refused, reply
+from providers.testing.servers._sendgrid.events import DEFAULTS, FLAGS, Event, Signer, encode
 
 MAX_HOOKS = 5
 BATCH_BYTES = 768_000

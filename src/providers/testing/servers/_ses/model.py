@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote
 from xml.sax.saxutils import escape
 
 from providers.testing.servers._host import Json, JsonObject
-from providers.testing.servers._ses_check import InvalidError, Model, failed
+from providers.testing.servers._ses.check import InvalidError, Model, failed
 
 if TYPE_CHECKING:
     from botocore.model import ListShape, MapShape, ServiceModel, Shape, StructureShape

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from providers.testing.servers._host import Json, JsonObject
-from providers.testing.servers._ses_address import Address
+from providers.testing.servers._ses.address import Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from providers.testing.servers._host import Json, JsonObject
-from providers.testing.servers._sendgrid_check import items, objects
+from providers.testing.servers._sendgrid.check import items, objects
 
 _HANDLEBARS = re.compile(r"\{\{\{\s*([\w.@-]+)\s*\}\}\}|\{\{\s*([\w.@-]+)\s*\}\}")
 

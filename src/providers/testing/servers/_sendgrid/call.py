@@ -11,7 +11,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from providers.testing.servers._host import Json, JsonObject
-from providers.testing.servers._sendgrid_check import problem
+from providers.testing.servers._sendgrid.check import problem
 
 T = TypeVar("T")
 

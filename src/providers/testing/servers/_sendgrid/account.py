@@ -10,8 +10,8 @@ from http import HTTPStatus
 from aiohttp import web
 
 from providers.testing.servers._host import JsonObject
-from providers.testing.servers._sendgrid_call import Call, RefusalError, Route, done, refused, reply
-from providers.testing.servers._sendgrid_mail import Template
+from providers.testing.servers._sendgrid.call import Call, RefusalError, Route, done, refused, reply
+from providers.testing.servers._sendgrid.mail import Template
 
 USER_ID = 7
 

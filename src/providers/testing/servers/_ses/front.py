@@ -12,10 +12,10 @@ from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
 from providers.testing.servers._host import Headers, JsonObject
-from providers.testing.servers._ses_auth import Keyring, Signed
-from providers.testing.servers._ses_call import COMMON, Answer, Call, RefusalError
-from providers.testing.servers._ses_check import InvalidError, sub
-from providers.testing.servers._ses_model import QueryModel, RestModel
+from providers.testing.servers._ses.auth import Keyring, Signed
+from providers.testing.servers._ses.call import COMMON, Answer, Call, RefusalError
+from providers.testing.servers._ses.check import InvalidError, sub
+from providers.testing.servers._ses.model import QueryModel, RestModel
 
 
 @dataclass(frozen=True, slots=True)

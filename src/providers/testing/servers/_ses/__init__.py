@@ -1,0 +1,1 @@
+"""The parts of the local Amazon SES; `providers.testing.servers.ses` puts them together."""
