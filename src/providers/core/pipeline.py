@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
@@ -26,6 +25,7 @@ from providers.core.retry import may_repeat, repeat
 from providers.core.telemetry import logger
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from providers.core.budget import Budget, Reservation
@@ -104,6 +104,8 @@ class Target(Generic[A]):
 
     async def ready(self) -> A:
         """The adapter, built at its first use; two first uses at once build one."""
+        import asyncio
+
         if self.adapter is not None:
             return self.adapter
         building = self._building

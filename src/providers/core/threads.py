@@ -72,23 +72,43 @@ class Threads:
 
 
 class Clients:
-    """Vendors' clients by what they were made with, the least used dropped first. Safe to share between threads."""
+    """Vendors' clients by what they were made with, the least used dropped first. Safe to share between threads.
+
+    One that has a `close` is closed when it is dropped; calls under way end all the same.
+    """
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Hashable, object] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._pid = 0
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The client made with `key`, from `make` the first time. Blocks while another thread makes one."""
+        """The client made with `key`, from `make` the first time. Blocks while another thread makes one.
+
+        `make` may ask for what several clients share.
+        """
         if self._pid != os.getpid():
             # A connection must not be shared with the process that forked this one, nor its lock.
-            self._kept, self._lock, self._pid = OrderedDict(), threading.Lock(), os.getpid()
+            self._kept, self._lock, self._pid = OrderedDict(), threading.RLock(), os.getpid()
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
             else:
                 self._kept[key] = make()
                 if len(self._kept) > CLIENTS:
-                    self._kept.popitem(last=False)
+                    _close(self._kept.popitem(last=False)[1])
             return cast("T", self._kept[key])
+
+    def close(self) -> None:
+        """Drop them all; the next call makes new ones."""
+        if self._pid == os.getpid():
+            with self._lock:
+                kept, self._kept = self._kept, OrderedDict()
+            for client in kept.values():
+                _close(client)
+
+
+def _close(client: object) -> None:
+    close = getattr(client, "close", None)
+    if callable(close):
+        close()

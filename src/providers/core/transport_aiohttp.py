@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from io import BytesIO
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import aiohttp
 from yarl import URL
@@ -40,6 +42,10 @@ class MarkingConnector(aiohttp.TCPConnector):
         if attempt is not None:
             attempt.sent = True
         return connection
+
+    def abandon(self) -> None:
+        """Take it for closed. Closing it would take its sockets from the event loop that still uses them."""
+        self._closed = True
 
 
 class AiohttpTransport:
@@ -97,8 +103,20 @@ class AiohttpTransport:
         if session is not None and self._loop and (self._loop.is_closed() or self._loop is asyncio.get_running_loop()):
             await session.close()
 
+    def abandon(self) -> None:
+        """After a fork: leave the session to the process that opened it."""
+        session, self._session = self._session, None
+        if session is None:
+            return
+        connector = session.connector
+        session.detach()
+        if isinstance(connector, MarkingConnector):
+            connector.abandon()
+            _inherited.append(connector)
+
     def _open(self) -> aiohttp.ClientSession:
         self._loop = asyncio.get_running_loop()
+        _opened.add(self)
         # limit=0: concurrency is bounded per account, before a connection is asked for.
         self._session = aiohttp.ClientSession(
             connector=MarkingConnector(limit=0, ssl=self._ssl),
@@ -116,6 +134,20 @@ class AiohttpTransport:
                 self._urls.clear()
             self._urls[text] = url
         return url
+
+
+_opened: WeakSet[AiohttpTransport] = WeakSet()
+_inherited: list[MarkingConnector] = []
+"""Kept, because forgetting one would close its sockets."""
+
+
+def _abandon_all() -> None:
+    for transport in list(_opened):
+        transport.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)
 
 
 def _body(content: bytes | None) -> bytes | BytesIO | None:

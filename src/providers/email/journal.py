@@ -241,10 +241,8 @@ class UnknownMail(Model):
     reason: str
 
 
-class CampaignStatus(Model):
+class CampaignCounts(Model):
     """How far a campaign is. The counts are of recipients; `earlier` counts how often one was skipped as done."""
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     key: str
     tenant: str = ""
@@ -257,6 +255,13 @@ class CampaignStatus(Model):
     failed: int
     unknown: int
     pending: int
+
+
+class CampaignStatus(CampaignCounts):
+    """How far a campaign is, and its mails whose outcome is unknown."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
     journal: Journal = Field(exclude=True, repr=False)
 
     async def unknowns(self) -> AsyncIterator[UnknownMail]:

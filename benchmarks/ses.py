@@ -1,0 +1,142 @@
+"""One e-mail of 2.5 kB through SES, against bare boto3 with the same mail: CPU us of the client's process.
+
+Ours is the whole pipeline: limits, deadline, a thread for the blocking library. Run alone, this file is the vendor.
+"""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+from benchmarks import server
+from benchmarks.report import Report
+from providers import Providers, Settings
+from providers.email import EmailMessage
+
+if TYPE_CHECKING:
+    from types_boto3_sesv2 import SESV2Client
+
+IN_FLIGHT, ROUNDS, ENOUGH = 32, 20, 1.15
+MAILS = {1: 300, IN_FLIGHT: 640}
+BAR = 1.2
+
+REGION, KEY, SECRET = "eu-central-1", "AKIA" + "BENCHMARKNOTAKEY", "benchmark/not-a-secret/0000000000000000"
+SENDER, READER, SUBJECT = "shop@example.com", "ana@example.com", "Your order"
+HTML = "<p>" + "x" * 2500 + "</p>"
+BODY = b'{"MessageId":"0100019abcdef012-00000000-0000-4000-8000-000000000001-000000"}'
+ACCEPTED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+
+
+@contextmanager
+def vendor() -> Iterator[str]:
+    """The accepting server, and its URL."""
+    command = [sys.executable, "-m", "benchmarks.ses"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.terminate()
+
+
+def bare_client(url: str) -> "SESV2Client":
+    return boto3.Session().client(
+        "sesv2",
+        region_name=REGION,
+        endpoint_url=url,
+        aws_access_key_id=KEY,
+        aws_secret_access_key=SECRET,
+        config=Config(max_pool_connections=IN_FLIGHT, retries={"mode": "standard", "total_max_attempts": 1}),
+    )
+
+
+def theirs(client: "SESV2Client", in_flight: int) -> float:
+    def send(_: int) -> None:
+        client.send_email(
+            FromEmailAddress=SENDER,
+            Destination={"ToAddresses": [READER]},
+            Content={
+                "Simple": {
+                    "Subject": {"Data": SUBJECT, "Charset": "UTF-8"},
+                    "Body": {"Html": {"Data": HTML, "Charset": "UTF-8"}},
+                    "Headers": [{"Name": "X-PM-Id", "Value": "0" * 32}],
+                }
+            },
+            EmailTags=[{"Name": "pm_id", "Value": "0" * 32}, {"Name": "order_id", "Value": "1001"}],
+        )
+
+    if in_flight == 1:
+        send(0)
+        begun = time.process_time()
+        for number in range(MAILS[1]):
+            send(number)
+        return (time.process_time() - begun) / MAILS[1] * 1e6
+    with ThreadPoolExecutor(in_flight) as pool:
+        list(pool.map(send, range(in_flight * 2)))
+        begun = time.process_time()
+        list(pool.map(send, range(MAILS[in_flight])))
+        return (time.process_time() - begun) / MAILS[in_flight] * 1e6
+
+
+async def ours(providers: Providers, in_flight: int) -> float:
+    async def worker(count: int) -> None:
+        for _ in range(count):
+            message = EmailMessage(to=(READER,), subject=SUBJECT, html=HTML, metadata={"order_id": "1001"})
+            await providers.email.send(message)
+
+    await asyncio.gather(*(worker(2) for _ in range(in_flight)))
+    begun = time.process_time()
+    await asyncio.gather(*(worker(MAILS[in_flight] // in_flight) for _ in range(in_flight)))
+    return (time.process_time() - begun) / MAILS[in_flight] * 1e6
+
+
+def compare(report: Report, url: str, in_flight: int) -> None:
+    """Best against best, in turns: on a shared machine quiet moments have to be waited for."""
+    settings = Settings(
+        mode="live",
+        vendors={"email": "ses"},
+        base_urls={"ses": url},
+        environ={
+            "SES_ACCESS_KEY_ID": KEY,
+            "SES_SECRET_ACCESS_KEY": SECRET,
+            "SES_REGION": REGION,
+            "SES_FROM_EMAIL": SENDER,
+        },
+        env_file=None,
+    )
+    client = bare_client(url)
+    our = their = float("inf")
+
+    async def main() -> None:
+        nonlocal our, their
+        async with Providers(settings, hooks=()) as providers:
+            for _ in range(ROUNDS):
+                their = min(their, await asyncio.to_thread(theirs, client, in_flight))
+                our = min(our, await ours(providers, in_flight))
+                if our / their < ENOUGH:
+                    break
+
+    asyncio.run(main())
+    client.close()
+    report.note(f"{in_flight} in flight: bare boto3", f"{their:,.0f} us")
+    report.note(f"{in_flight} in flight: this package", f"{our:,.0f} us")
+    report.at_most(f"{in_flight} in flight: times the CPU of bare boto3", our / their, BAR, "x")
+
+
+def run(report: Report) -> None:
+    report.section("One live e-mail through SES, 2.5 kB (CPU us a mail)")
+    with vendor() as url:
+        for in_flight in MAILS:
+            compare(report, url, in_flight)
+
+
+if __name__ == "__main__":
+    server.REPLY = ACCEPTED
+    asyncio.run(server.main())

@@ -1,0 +1,321 @@
+"""What Amazon's services have in common: clients of one account, and what their errors mean.
+
+The official library, in threads. Left alone it reads `AWS_*` variables, shared files and the machine's own role, and
+repeats requests by itself: here it does none of that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProxyConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
+from botocore.exceptions import ValidationError as BotoValidationError
+
+from providers.core.errors import (
+    AuthenticationError,
+    BadResponseError,
+    ConfigurationError,
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    Outcome,
+    PermissionDeniedError,
+    ProviderError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+    QuotaExceededError,
+    RateLimitedError,
+)
+from providers.core.json import from_json
+from providers.core.transport import CONNECT_SECONDS, MULTIPLE_CHOICES, SERVER_ERROR, HttpResponse, from_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from botocore.client import BaseClient
+    from botocore.loaders import Loader
+    from botocore.model import Shape
+    from types_boto3_sesv2 import SESV2Client
+    from types_boto3_sns import SNSClient
+
+    from providers.core.account import Account
+    from providers.core.clock import Clock
+    from providers.core.operation import VendorFacts
+
+__all__ = ["LIBRARY_ERRORS", "Aws", "ClientError", "check_parameters", "code_of", "host", "translate"]
+
+T = TypeVar("T")
+
+LIBRARY_ERRORS = (BotoCoreError, ClientError)
+"""What `translate` knows."""
+
+READ_SECONDS = 90.0
+"""Longer than any attempt of ours: the pipeline says when to give up, and knows what that means."""
+
+TRIPPED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+")
+
+BY_CODE: Mapping[str, type[ProviderError]] = {
+    "Throttling": RateLimitedError,
+    "ThrottlingException": RateLimitedError,
+    "Throttled": RateLimitedError,
+    "ThrottledException": RateLimitedError,
+    "TooManyRequestsException": RateLimitedError,
+    "RequestLimitExceeded": RateLimitedError,
+    "LimitExceeded": QuotaExceededError,
+    "LimitExceededException": QuotaExceededError,
+    "AccessDenied": PermissionDeniedError,
+    "AccessDeniedException": PermissionDeniedError,
+    "AuthorizationError": PermissionDeniedError,
+    "AuthorizationErrorException": PermissionDeniedError,
+    "OptInRequired": PermissionDeniedError,
+    "InvalidClientTokenId": AuthenticationError,
+    "InvalidAccessKeyId": AuthenticationError,
+    "UnrecognizedClientException": AuthenticationError,
+    "SignatureDoesNotMatch": AuthenticationError,
+    "InvalidSignatureException": AuthenticationError,
+    "IncompleteSignature": AuthenticationError,
+    "IncompleteSignatureException": AuthenticationError,
+    "MissingAuthenticationToken": AuthenticationError,
+    "MissingAuthenticationTokenException": AuthenticationError,
+    "ExpiredToken": AuthenticationError,
+    "ExpiredTokenException": AuthenticationError,
+    "RequestExpired": AuthenticationError,
+    "NotFound": NotFoundError,
+    "NotFoundException": NotFoundError,
+    "AlreadyExistsException": ConflictError,
+    "ConcurrentModificationException": ConflictError,
+}
+"""Common errors of Amazon's APIs; a code that is not here means what its status means."""
+
+
+class Aws:
+    """The clients of one access key. `base_url` stands for all of Amazon's hosts, the first one's at its root."""
+
+    def __init__(self, account: Account, *, access_key: str, secret_key: str, region: str) -> None:
+        if not REGION.fullmatch(region):
+            msg = f"{account.facts.account}: {region[:40]!r} is not an AWS region; write for example eu-central-1"
+            raise ConfigurationError(msg, vendor=account.facts.vendor, field=account.facts.account)
+        self.region = region
+        self._account = account
+        self._keys = (access_key, secret_key)
+        self._base_url = account.base_url.rstrip("/")
+        self._connections = account.facts.concurrency or 10
+
+    def url(self, host: str, path: str = "") -> str:
+        """Where a path of another of Amazon's hosts is."""
+        return f"{self._base_url}/{host}{path}" if self._base_url else f"https://{host}{path}"
+
+    def sesv2(self) -> SESV2Client:
+        """The client of SES, made at first use. Blocks for some 0.3 seconds then: call it on a thread."""
+        return cast("SESV2Client", self._client("sesv2", self.region))
+
+    def sns(self, region: str) -> SNSClient:
+        """The client of SNS in a region, as `sesv2`."""
+        return cast("SNSClient", self._client("sns", region))
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """What `call` returns, on a thread. Raises `BadResponseError` where the library trips over a reply."""
+        return await self._account.threads.run(lambda: _read(call))
+
+    def _client(self, service: str, region: str) -> BaseClient:
+        key = ("aws", service, region, self._base_url, self._account.user_agent, *self._keys)
+        return self._account.clients.get(key, lambda: self._make(service, region))
+
+    def _make(self, service: str, region: str) -> BaseClient:
+        import boto3
+        import botocore
+        from botocore.config import Config
+
+        session = self._account.clients.get(("aws", "session"), _session)
+        # Not in the library's stubs.
+        ignoring: Any = {"ignore_configured_endpoint_urls": True}
+        endpoint: str | None = None
+        if self._base_url:
+            endpoint = self._base_url if service != "sns" else self.url(host(service, region), "/")
+        access_key, secret_key = self._keys
+        client = session.client(
+            service,
+            region_name=region,
+            endpoint_url=endpoint,
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+            config=Config(
+                connect_timeout=CONNECT_SECONDS,
+                read_timeout=READ_SECONDS,
+                max_pool_connections=self._connections,
+                # `max_attempts` would not count the first one.
+                retries={"mode": "standard", "total_max_attempts": 1},
+                # A fifth of what a request costs: looking through what we have made ourselves (`check_parameters` does
+                # for the rest), and making the library's own name anew each time.
+                parameter_validation=False,
+                user_agent=f"Boto3/{boto3.__version__} Botocore/{botocore.__version__} {self._account.user_agent}",
+                **ignoring,
+            ),
+        )
+        if client.meta.service_model.protocol == "rest-json":
+            # The library takes any text for an empty reply.
+            client.meta.events.register(f"before-parse.{service}", _check_json)
+        return client
+
+
+def host(service: str, region: str) -> str:
+    """Where a service of a region lives; China's regions have a domain of their own."""
+    return f"{service}.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
+
+
+def check_parameters(client: BaseClient, operation: str, request: Mapping[str, object]) -> None:
+    """Raise `ParamValidationError` for what is not in the service's model: for requests that callers have a part in."""
+    from botocore.validate import ParamValidator
+
+    shape = client.meta.service_model.operation_model(operation).input_shape
+    report = ParamValidator().validate(request, cast("Shape", shape))
+    if report.has_errors():
+        raise ParamValidationError(report=report.generate_report())
+
+
+def code_of(error: ClientError) -> str:
+    """Amazon's word for a refusal; the status as text where it gave none."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def translate(error: Exception, facts: VendorFacts, clock: Clock) -> ProviderError | None:
+    """Our error for one of the library's; None when it is none. Services refine what their own codes mean."""
+    if isinstance(error, ClientError):
+        return _refused(error, facts, clock)
+    if not isinstance(error, BotoCoreError):
+        return None
+    if isinstance(error, EndpointConnectionError | ConnectTimeoutError | ProxyConnectionError) or _untrusted(error):
+        msg = f"no connection: {_short(error)}"
+        return ProviderUnavailableError(msg, code="connect", outcome=Outcome.NOT_APPLIED)
+    if isinstance(error, ReadTimeoutError):
+        return ProviderTimeoutError("no answer in time", code="timeout")
+    if isinstance(error, ParamValidationError):
+        return _wrong_parameter(error)
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return AuthenticationError(_short(error))
+    if isinstance(error, BotoValidationError):
+        return ConfigurationError(_short(error))
+    return ProviderUnavailableError(f"the connection broke: {_short(error)}", code="connection")
+
+
+def _refused(error: ClientError, facts: VendorFacts, clock: Clock) -> ProviderError:
+    code = code_of(error)
+    meta = error.response.get("ResponseMetadata", {})
+    status = int(meta.get("HTTPStatusCode", 400))
+    text = str(error.response.get("Error", {}).get("Message", "")).strip()
+    message = text or f"refused with HTTP {status}, without a reason"
+    headers = {str(name).lower(): str(value) for name, value in meta.get("HTTPHeaders", {}).items()}
+    named = from_status(HttpResponse(status, headers, b""), facts, message=message, clock=clock, code=code or None)
+    named.request_id = named.request_id or str(meta.get("RequestId", ""))[:200] or None
+    kind = BY_CODE.get(code)
+    if kind is None or status >= SERVER_ERROR or type(named) is kind:
+        return named
+    return kind(
+        message, code=code, status=status, request_id=named.request_id, retry_after=named.retry_after, field=named.field
+    )
+
+
+def _wrong_parameter(error: ParamValidationError) -> InvalidRequestError:
+    """Only options that callers hand on can be wrong; the text may hold what they are, so it is told by name."""
+    report = str(error.kwargs.get("report", ""))
+    match = re.search(r'parameter(?: in input: "| )([a-z][a-z0-9_.\[\]]*)', report, re.IGNORECASE)
+    name = match[1].rstrip(".:,") if match else None
+    first = report.partition("\n")[0].partition(", value:")[0][:300]
+    return InvalidRequestError(f"{name or 'vendor_options'}: {first}", field=name, code="parameter")
+
+
+def _untrusted(error: Exception) -> bool:
+    """Whether a TLS handshake ended for the certificate's sake: nothing was sent then."""
+    inner: object = error.kwargs.get("error") if isinstance(error, SSLError) else None
+    seen: set[int] = set()
+    while isinstance(inner, BaseException) and id(inner) not in seen:
+        if isinstance(inner, ssl.SSLCertVerificationError):
+            return True
+        seen.add(id(inner))
+        inner = inner.__cause__ or inner.__context__ or next(iter(inner.args), None)
+    return False
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:300]
+
+
+def _read(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except (*LIBRARY_ERRORS, ProviderError):
+        raise
+    except Exception as error:
+        from botocore.parsers import ResponseParserError
+
+        # Its parsers expect what the service's model says, and check little of it.
+        if not isinstance(error, (ResponseParserError, *TRIPPED)):
+            raise
+        msg = f"the reply is not as documented ({type(error).__name__})"
+        raise BadResponseError(msg, code="reply") from error
+
+
+def _check_json(response_dict: Mapping[str, object], **_: object) -> None:
+    """Before a reply is parsed: a success has to be JSON, and all of it."""
+    body, status = response_dict.get("body"), response_dict.get("status_code")
+    if not isinstance(body, bytes) or not isinstance(status, int) or status >= MULTIPLE_CHOICES or not body.strip():
+        return
+    try:
+        whole = isinstance(from_json(body), dict)
+    except ValueError:
+        whole = False
+    if not whole:
+        msg = f"the reply is not a JSON object ({len(body)} bytes)"
+        raise BadResponseError(msg, status=status, code="reply")
+
+
+class _Session(Protocol):
+    """The part of the library's session that is used; its own type has an overload for each of 400 services."""
+
+    def client(self, service_name: str, **options: object) -> BaseClient: ...
+
+
+def _session() -> _Session:
+    """One for all clients, knowing its own defaults and nothing else."""
+    import boto3
+    import botocore.session
+    from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
+
+    variables = {
+        name: (None, None, default, convert)
+        for name, (_, _, default, convert) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()
+    }
+    for name in ("config_file", "credentials_file"):
+        variables[name] = (None, None, os.devnull, None)
+    session = botocore.session.Session(session_vars=variables)
+    loader = _loader()
+    session.register_component("data_loader", loader)
+    wrapped = boto3.Session(botocore_session=session)
+    # It has added a folder of its own, and would each time.
+    del loader.search_paths[1:]
+    return cast("_Session", wrapped)
+
+
+@cache
+def _loader() -> Loader:
+    """The services' descriptions, read once a process; from the library alone, not from `~/.aws`."""
+    from botocore.loaders import Loader
+
+    return Loader(extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
