@@ -182,6 +182,9 @@ PROJECT = """
 
 def test_without_fresh_ones_it_records_them_and_leaves_the_cassettes_alone(cli, tape, tmp_path):
     (tmp_path / "test_it.py").write_text(textwrap.dedent(PROJECT))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "test_it.py").write_text("")  # of the same name: the project's own settings must count
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
     path = tape("cassettes/send.json", interaction({}, method="POST", url="https://api.sendgrid.com/v3/mail/send"))
     before = path.read_bytes()
     result = cli("drift")

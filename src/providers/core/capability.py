@@ -20,7 +20,7 @@ from providers.core.pipeline import Adapter
 from providers.core.writes import scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
 
     from providers.core.clock import Clock
     from providers.core.route import Route
@@ -82,7 +82,7 @@ class Capability(Generic[A]):
         raise ConfigurationError(msg)
 
     @contextmanager
-    def _within(self, timeout: float | None, operation: str) -> Iterator[None]:
+    def _within(self, timeout: float | None, operation: str) -> Generator[None]:
         """The caller's deadline for what no vendor is asked for: the journal, a webhook."""
         if timeout is None:
             yield

@@ -101,8 +101,9 @@ class Health:
     def _learn(self, kept: bytes | None) -> None:
         now, wall = self._clock.monotonic(), self._clock.time()
         try:
-            paused, opened = (float(str(moment)) for moment in from_json(kept)) if kept else (0.0, 0.0)
-        except (TypeError, ValueError):
+            moments = from_json(kept) if kept else [0.0, 0.0]
+            paused, opened = map(float, map(str, moments if isinstance(moments, list) else []))
+        except ValueError:
             return  # of another version
         self.paused_until = paused - wall + now if paused > wall else 0.0
         # A breaker whose time is over stays open for the one that probes.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from providers.core.errors import ConflictError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from providers.core.clock import Clock
     from providers.core.store import Store
@@ -23,7 +23,7 @@ POLL = 0.05
 @asynccontextmanager
 async def locked(
     name: str, *, store: Store, clock: Clock, deadline: float, lease: float = LEASE
-) -> AsyncIterator[None]:
+) -> AsyncGenerator[None]:
     """Hold the lock `name`. Raises `ConflictError` when it does not come free before `deadline` (monotonic).
 
     Only its holder releases it: one whose lease ran out meanwhile leaves the next one's alone.

@@ -647,7 +647,7 @@ def _numbers(meter: Meter) -> tuple[Part, ...]:
     return (
         repr(float(meter.rate)).encode(),
         meter.burst,
-        meter.count,
+        meter.places,
         # Not every Lua reads "inf".
         repr(min(float(meter.patience), 1e300)).encode(),
     )

@@ -17,7 +17,7 @@ SWEEP = 10_000
 
 
 class Meter(NamedTuple):
-    """`count` places of the meter `key`, which frees `rate` places a second and holds `burst` of them.
+    """`places` of the meter `key`, which frees `rate` places a second and holds `burst` of them.
 
     Who gives up must not hold up those who wait: no place is taken when it is `patience` seconds away or more.
     """
@@ -25,7 +25,7 @@ class Meter(NamedTuple):
     key: str
     rate: float
     burst: int = 1
-    count: int = 1
+    places: int = 1
     patience: float = inf
 
 
@@ -124,7 +124,7 @@ def metered(due: float, now: float, meter: Meter) -> tuple[float, float]:
     wait = max(due - (meter.burst - 1) / meter.rate - now, 0.0)
     if wait > 0 and wait >= meter.patience:
         return due, wait
-    return due + meter.count / meter.rate, wait
+    return due + meter.places / meter.rate, wait
 
 
 Counter: TypeAlias = tuple[int, float | None]
