@@ -30,8 +30,8 @@ COMPILE := uv pip compile --quiet --no-config --universal --python-version 3.11 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help demo dev test test-fast lint format types pytest coverage bench test-all matrix extras docs requirements \
-	clean distclean
+.PHONY: help demo dev test test-fast lint format types pytest coverage bench test-all matrix extras docs generate \
+	requirements clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -92,13 +92,16 @@ extras: $(DEV) ## every extra installed alone
 docs: $(DEV) ## regenerate the generated parts of the documentation
 	$(PY) scripts/generate_docs.py
 
+generate: $(DEV) ## rewrite the blocking twins of the asynchronous classes
+	$(PY) scripts/generate_sync.py
+
 requirements: ## pin what the .in files and pyproject.toml ask for (UPGRADE=1: newest of everything)
 	$(COMPILE) --all-extras pyproject.toml requirements/build.in requirements/dev.in --output-file requirements/dev.txt
 	$(COMPILE) --constraints requirements/dev.txt pyproject.toml requirements/build.in --output-file requirements/core.txt
 
 clean: ## remove caches and build results
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov build dist
-	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests scripts examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## clean, and remove the environments
 	rm -rf $(VENV) .venvs

@@ -5,7 +5,7 @@ from __future__ import annotations
 # Importing `typing` for its constant would cost more than all the rest of this package's start.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from providers import errors
+    from providers import errors, sync
     from providers.core.models import (
         CheckResult,
         CheckState,
@@ -48,6 +48,7 @@ __all__ = [
     "current",
     "errors",
     "reset",
+    "sync",
     "use",
 ]
 
@@ -69,8 +70,8 @@ def __getattr__(name: str) -> object:
     # Importing the package is free; what is used is loaded when it is used.
     from importlib import import_module
 
-    if name == "errors":
-        return import_module("providers.errors")
+    if name in {"errors", "sync"}:
+        return import_module(f"{__name__}.{name}")
     if name not in __all__:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)

@@ -33,7 +33,7 @@ async def locked(
         while not await store.swap(key, None, mine, ttl=lease):
             if clock.monotonic() + POLL >= deadline:
                 msg = "somebody else is doing the same just now"
-                raise ConflictError(msg, code="in_flight", retry_after=1.0)
+                raise ConflictError(msg, code="in_flight", retryable=True, retry_after=1.0)
             await clock.sleep(POLL)
         yield
     finally:

@@ -221,7 +221,7 @@ class Writes:
                 continue
             if self._clock.monotonic() + POLL >= call.deadline:
                 msg = "a call with the same idempotency key is still running"
-                raise ConflictError(msg, code="in_flight", retry_after=1.0)
+                raise ConflictError(msg, code="in_flight", retryable=True, retry_after=1.0)
             await self._clock.sleep(POLL)
 
     async def _record(self, items: list[tuple[str, bytes | None]], *, ttl: float | None = None) -> None:
