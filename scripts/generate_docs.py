@@ -1,15 +1,13 @@
 """Write the pages that are made from the vendors' facts; with --check, fail when one is out of date."""
 
-import argparse
-import difflib
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+
+from generated import ROOT, main
 
 from providers import catalog
 from providers.core.operation import Per, VendorFacts
 
-ROOT = Path(__file__).resolve().parents[1]
 HEAD = """\
 # Vendors
 
@@ -98,33 +96,5 @@ def vendors() -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-PAGES = {"docs/vendors.md": vendors}
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; 1 when a page is out of date")
-    check = parser.parse_args().check
-    stale = False
-    for name, make in PAGES.items():
-        path, text = ROOT / name, make()
-        old = path.read_text(encoding="utf-8") if path.exists() else ""
-        if old == text:
-            continue
-        stale = True
-        if check:
-            sys.stdout.writelines(
-                difflib.unified_diff(
-                    old.splitlines(keepends=True), text.splitlines(keepends=True), name, "as generated"
-                )
-            )
-            print(f"{name} is out of date: run make docs")
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-            print(f"{name} written")
-    return int(stale and check)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, [(ROOT / "docs" / "vendors.md", vendors)], "make docs"))

@@ -4,19 +4,18 @@ A twin has the methods of its class, word for word: the same names, signatures a
 cannot be turned into a blocking call mechanically is an error here, so that it is decided and not forgotten.
 """
 
-import argparse
 import ast
 import builtins
-import difflib
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from generated import ROOT, main
+
 from providers import catalog
 
-ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "src"
 
 INTERNAL = {
@@ -311,29 +310,5 @@ def files() -> list[File]:
     return [File(package, paths, twins) for package, paths in plan.items()]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; 1 when a file is out of date")
-    check = parser.parse_args().check
-    stale = False
-    for file in files():
-        name, text = file.path.relative_to(ROOT).as_posix(), file.text()
-        old = file.path.read_text(encoding="utf-8") if file.path.exists() else ""
-        if old == text:
-            continue
-        stale = True
-        if check:
-            sys.stdout.writelines(
-                difflib.unified_diff(
-                    old.splitlines(keepends=True), text.splitlines(keepends=True), name, "as generated"
-                )
-            )
-            print(f"{name} is out of date: run make generate")
-        else:
-            file.path.write_text(text, encoding="utf-8")
-            print(f"{name} written")
-    return int(stale and check)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, [(file.path, file.text) for file in files()], "make generate"))

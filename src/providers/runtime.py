@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self, cast
 
 from providers import catalog
+from providers.core.ambient import Ambient
 from providers.core.errors import ConfigurationError
 from providers.selection import Selection, chosen, require, vendor_names
 from providers.settings import Settings, words
@@ -16,6 +15,7 @@ from providers.tenancy import Accounts, Tenant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from providers.core.capability import Capability, Context
@@ -174,8 +174,7 @@ class Providers(Scope):
         await self._shared.aclose()
 
 
-_ambient: Providers | None = None
-_override: ContextVar[Scope | None] = ContextVar("providers_current", default=None)
+_ambient: Ambient[Scope, Providers] = Ambient("providers_current", lambda: Providers())  # noqa: PLW0108 (tests replace it)
 
 
 def current() -> Scope:
@@ -183,34 +182,21 @@ def current() -> Scope:
 
     For code that is handed no instance. This package never calls it.
     """
-    global _ambient  # noqa: PLW0603 (one per process is the point)
-    override = _override.get()
-    if override is not None:
-        return override
-    if _ambient is None:
-        _ambient = Providers()
-    return _ambient
+    return _ambient.get()
 
 
-@contextmanager
-def use(scope: Scope) -> Generator[Scope]:
+def use(scope: Scope) -> AbstractContextManager[Scope]:
     """Make `scope` the current one inside a `with` block: a test, a request, a tenant."""
-    token = _override.set(scope)
-    try:
-        yield scope
-    finally:
-        _override.reset(token)
+    return _ambient.use(scope)
 
 
 async def aclose() -> None:
     """Close the process-wide instance, if `current` opened one; the next `current()` reads the environment again."""
-    global _ambient
-    ambient, _ambient = _ambient, None
+    ambient = _ambient.forget()
     if ambient is not None:
         await ambient.aclose()
 
 
 def reset() -> None:
     """Forget the process-wide instance without closing it, so that the next `current()` reads the environment again."""
-    global _ambient  # noqa: PLW0603
-    _ambient = None
+    _ambient.forget()

@@ -7,17 +7,17 @@ after it, over connections of the new process. In a thread that runs an event lo
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from providers import catalog, runtime
+from providers.core.ambient import Ambient
 from providers.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from providers.core import models
@@ -220,8 +220,7 @@ def _blocking(name: str) -> Callable[[Callable[[], object]], Capability[Any]]:
     return cast("Callable[[Callable[[], object]], Capability[Any]]", catalog.load(twin))
 
 
-_ambient: Providers | None = None
-_override: ContextVar[Scope | None] = ContextVar("providers_sync_current", default=None)
+_ambient: Ambient[Scope, Providers] = Ambient("providers_sync_current", lambda: Providers())  # noqa: PLW0108
 
 
 def current() -> Scope:
@@ -229,37 +228,24 @@ def current() -> Scope:
 
     For code that is handed no instance. This package never calls it.
     """
-    global _ambient  # noqa: PLW0603 (one per process is the point)
-    override = _override.get()
-    if override is not None:
-        return override
-    if _ambient is None:
-        _ambient = Providers()
-    return _ambient
+    return _ambient.get()
 
 
-@contextmanager
-def use(scope: Scope) -> Generator[Scope]:
+def use(scope: Scope) -> AbstractContextManager[Scope]:
     """Make `scope` the current one inside a `with` block: a test, a task, a tenant."""
-    token = _override.set(scope)
-    try:
-        yield scope
-    finally:
-        _override.reset(token)
+    return _ambient.use(scope)
 
 
 def close() -> None:
     """Close the process-wide instance, if `current` opened one; the next `current()` reads the environment again."""
-    global _ambient
-    ambient, _ambient = _ambient, None
+    ambient = _ambient.forget()
     if ambient is not None:
         ambient.close()
 
 
 def reset() -> None:
     """Forget the process-wide instance without closing it, so that the next `current()` reads the environment again."""
-    global _ambient  # noqa: PLW0603
-    _ambient = None
+    _ambient.forget()
 
 
 if hasattr(os, "register_at_fork"):

@@ -33,10 +33,11 @@ from providers.catalog import CAPABILITIES
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 
+    from providers.core.ambient import Ambient
     from providers.core.capability import Capability
     from providers.core.faults import Faults
     from providers.core.pipeline import Adapter
-    from providers.runtime import Providers
+    from providers.runtime import Providers, Scope
     from providers.settings import Settings
     from providers.testing.cassettes import Cassette
     from providers.testing.clock import ManualClock
@@ -282,10 +283,10 @@ def _plainly() -> Generator[None]:
 def _forget_ambient() -> None:
     """Both: that of `providers.current()`, and that of its blocking twin."""
     runtime = sys.modules.get("providers.runtime")
-    ambient = cast("Providers | None", vars(runtime).get("_ambient")) if runtime is not None else None
-    if runtime is not None and ambient is not None:
-        runtime.reset()
-        _close(ambient)
+    if runtime is not None:
+        ambient = cast("Ambient[Scope, Providers]", vars(runtime)["_ambient"]).forget()
+        if ambient is not None:
+            _close(ambient)
     sync = sys.modules.get("providers.sync")
     if sync is not None:
         sync.close()

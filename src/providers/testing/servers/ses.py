@@ -61,10 +61,10 @@ class SesServer(LocalServer):
     ``verified_domains``/``verified_senders`` may appear in From; new identities are verified after ``verify_after``
     seconds (None: never). ``sandbox``: recipients must be verified too, and the quotas are the sandbox's unless given:
     ``daily_quota`` recipients in 24 hours (-1: no end), ``max_send_rate`` a second. ``webhook_url`` is a confirmed
-    subscription of the default topic, which the default configuration set tells of every event. ``notifications``: the
-    topic also gets the feedback notifications of the identity. ``outcomes`` maps an address to what becomes of its mail
-    (``bounce``, ``transient``, ``undetermined``, ``complaint``, ``reject``, ``delay``, ``ooto``, ``suppressed``,
-    ``none``) instead of ``delivery``; ``statuses`` an address to the status of its entry in ``SendBulkEmail``.
+    subscription of the default topic, which the default configuration set tells of every event. ``confirms``: new
+    subscriptions are confirmed without being asked. ``notifications``: the topic also gets the feedback notifications
+    of the identity. ``outcomes`` maps an address to what becomes of its mail (``bounce``, ``transient``,
+    ``undetermined``, ``complaint``, ``reject``, ``delay``, ``ooto``, ``suppressed``, ``none``) instead of ``delivery``; ``statuses`` an address to the status of its entry in ``SendBulkEmail``.
     ``strict`` refuses members that the model does not have. ``signer`` signs SNS messages (default: one per process);
     ``signature_version`` is that of the default topic. ``upstream``: the URL of a server of the same protocol (moto)
     that gets ``SendEmail`` without template and ``CreateEmailIdentity`` too; what it says is what is answered.
@@ -96,6 +96,7 @@ class SesServer(LocalServer):
         daily_quota: float | None = None,
         max_send_rate: float | None = None,
         webhook_url: str | None = None,
+        confirms: bool = False,
         notifications: bool = False,
         outcomes: Mapping[str, str] | None = None,
         statuses: Mapping[str, str] | None = None,
@@ -114,6 +115,7 @@ class SesServer(LocalServer):
         self._lock = threading.RLock()
         self._due = False
         self._sns = Sns(self.origin, signer or local_signer(), clock, self._changed)
+        self._sns.trusting = confirms
         self._account = Account(
             clock,
             sandbox=sandbox,

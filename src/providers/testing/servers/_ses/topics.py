@@ -70,6 +70,7 @@ class Sns(Deliveries):
         super().__init__()
         self.origin, self.clock, self._changed = origin, clock, changed
         self.signer = signer
+        self.trusting = False
         self.host = f"sns.{origin.region}.amazonaws.com"
         self.topics: dict[str, Topic] = {}
         self.leaving: list[Subscription] = []
@@ -140,10 +141,11 @@ class Sns(Deliveries):
         return token
 
     def subscribe(self, topic: Topic, endpoint: str) -> Subscription:
-        """The subscription of an endpoint, made when there is none; it is not confirmed yet."""
+        """The subscription of an endpoint, made when there is none; as a rule it is not confirmed yet."""
         known = topic.subscriptions.get(endpoint)
         if known is None:
-            known = topic.subscriptions[endpoint] = Subscription(f"{topic.arn}:{uuid.uuid4()}", topic, endpoint)
+            known = Subscription(f"{topic.arn}:{uuid.uuid4()}", topic, endpoint, confirmed=self.trusting)
+            topic.subscriptions[endpoint] = known
         return known
 
     def ask(self, subscription: Subscription, kind: str) -> None:
