@@ -34,7 +34,9 @@ def script():
     spec = importlib.util.spec_from_file_location("generate_sync", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     sys.modules["generate_sync"] = module
+    sys.path.insert(0, str(SCRIPT.parent))
     spec.loader.exec_module(module)
+    sys.path.remove(str(SCRIPT.parent))
     yield module
     del sys.modules["generate_sync"]
 

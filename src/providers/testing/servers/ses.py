@@ -64,7 +64,8 @@ class SesServer(LocalServer):
     subscription of the default topic, which the default configuration set tells of every event. ``confirms``: new
     subscriptions are confirmed without being asked. ``notifications``: the topic also gets the feedback notifications
     of the identity. ``outcomes`` maps an address to what becomes of its mail (``bounce``, ``transient``,
-    ``undetermined``, ``complaint``, ``reject``, ``delay``, ``ooto``, ``suppressed``, ``none``) instead of ``delivery``; ``statuses`` an address to the status of its entry in ``SendBulkEmail``.
+    ``undetermined``, ``complaint``, ``reject``, ``delay``, ``ooto``, ``suppressed``, ``none``) instead of
+    ``delivery``; ``statuses`` an address to the status of its entry in ``SendBulkEmail``.
     ``strict`` refuses members that the model does not have. ``signer`` signs SNS messages (default: one per process);
     ``signature_version`` is that of the default topic. ``upstream``: the URL of a server of the same protocol (moto)
     that gets ``SendEmail`` without template and ``CreateEmailIdentity`` too; what it says is what is answered.
