@@ -46,7 +46,7 @@ class Shared:
         from providers.core.pipeline import Pipeline
         from providers.core.store import open_store
         from providers.core.telemetry import default_hooks
-        from providers.core.threads import Clients, Threads
+        from providers.core.threads import Clients
         from providers.core.writes import Writes
 
         self.settings = settings
@@ -58,8 +58,8 @@ class Shared:
         self.redact = Redactor()
         self.writes: Writes = Writes(self.store, self.clock)
         self.faults: Faults = Faults()
-        self.threads: Threads = Threads()
         self.clients: Clients = Clients()
+        self._threads: dict[str, Threads] = {}
         self.pipeline: Pipeline = Pipeline(
             self.clock, self.store, self.writes, Cache(self.store), tuple(default_hooks() if hooks is None else hooks)
         )
@@ -79,6 +79,15 @@ class Shared:
                 raise ConfigurationError(msg) from error
             self._transport = AiohttpTransport()
         return self._transport
+
+    def threads(self, facts: VendorFacts) -> Threads:
+        """Where a vendor's blocking library runs; its threads are started by its first calls."""
+        threads = self._threads.get(facts.vendor)
+        if threads is None:
+            from providers.core.threads import Threads
+
+            threads = self._threads[facts.vendor] = Threads(facts.concurrency)
+        return threads
 
     def deliver(self, url: str, body: bytes, headers: Mapping[str, str]) -> None:
         """Post a made-up vendor's webhook in the background; `aclose` waits for it."""
@@ -123,7 +132,8 @@ class Shared:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.store.aclose)
             stack.callback(self.clients.close)
-            stack.callback(self.threads.shutdown)
+            for threads in self._threads.values():
+                stack.callback(threads.shutdown)
             if self._transport is not None:
                 stack.push_async_callback(self._transport.aclose)
             for adapter in adapters:

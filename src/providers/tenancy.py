@@ -118,7 +118,7 @@ class Accounts:
             credentials=values,
             base_url=shared.settings.base_url(facts),
             http=shared.http,
-            threads=shared.threads,
+            threads=shared.threads(facts),
             clients=shared.clients,
             store=shared.store,
             clock=shared.clock,

@@ -392,6 +392,18 @@ def test_of_eight_processes_exactly_one_wins_each_claim(worker, place):
     assert sum(single) == 20
 
 
+def test_a_lock_lets_one_of_eight_processes_in_at_a_time(worker, place, clock):
+    together([worker("count_locked", place, 5) for _ in range(PROCESSES)])
+
+    async def read():
+        store = open_store(place, clock) if isinstance(place, str) else SqliteStore(str(place), clock)
+        kept = [await store.get("count"), await store.get("lock/token/shop")]
+        await store.aclose()
+        return kept
+
+    assert asyncio.run(read()) == [b"40", None]
+
+
 def test_eight_processes_get_each_place_of_a_meter_once(worker, place):
     begun = time.time()
     answers = together([worker("take", place, 10) for _ in range(PROCESSES)])

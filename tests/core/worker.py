@@ -8,6 +8,7 @@ import sys
 
 from providers import Providers, Settings
 from providers.core.clock import SystemClock
+from providers.core.lock import locked
 from providers.core.redis import RedisStore
 from providers.core.sqlite import SqliteStore
 from providers.core.store import Meter, Store, open_store
@@ -53,6 +54,18 @@ async def take(path: str, count: str) -> None:
     waits = [await store.take(Meter("shared", 0.5)) for _ in range(int(count))]
     await store.aclose()
     say(*waits)
+
+
+async def count_locked(where: str, times: str) -> None:
+    """Count in the way that loses counts, unless one at a time does it."""
+    store, clock = opened(where), SystemClock()
+    for _ in range(int(times)):
+        async with locked("token/shop", store=store, clock=clock, deadline=clock.monotonic() + 60):
+            count = int(await store.get("count") or 0)
+            await asyncio.sleep(0)
+            await store.put([("count", str(count + 1).encode())])
+    await store.aclose()
+    say("counted")
 
 
 async def put(path: str) -> None:
@@ -170,6 +183,7 @@ JOBS = {
     "add": add,
     "claim": claim,
     "take": take,
+    "count_locked": count_locked,
     "put": put,
     "fork": fork_between,
     "fork_inside": fork_inside,

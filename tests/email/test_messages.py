@@ -1,7 +1,10 @@
 """Single mails, beside what the conformance suite asks of every vendor."""
 
 import asyncio
+import json
+import threading
 import warnings
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +19,8 @@ from providers.core.errors import (
 )
 from providers.core.transport import HttpResponse
 from providers.core.transport_aiohttp import AiohttpTransport
-from providers.email import Attachment, EmailMessage, Recipient
+from providers.email import Attachment, EmailMessage, Recipient, SesEmail
+from providers.testing.servers import Fault, SesServer
 
 
 def run(providers, scenario):
@@ -183,6 +187,47 @@ def test_a_tenant_sends_with_its_own_key_over_the_same_connections(live, accepti
     first, second = accepting.requests
     assert first.headers["Authorization"] != second.headers["Authorization"] == "Bearer SG.tenant"
     assert b"own@example.com" in second.content
+
+
+def test_two_tenants_at_ses_sign_with_their_own_keys_have_keys_of_their_own_and_share_the_threads(clock, mail):
+    secrets = {f"AKIATENANT000000000{n}": f"tenant/{n}+secret" for n in (1, 2)}
+
+    async def scenario(server, providers):
+        before = set(threading.enumerate())
+        tenants = [
+            providers.scoped(
+                key_id,
+                credentials={
+                    "SES_ACCESS_KEY_ID": key_id,
+                    "SES_SECRET_ACCESS_KEY": secret,
+                    "SES_REGION": server.region,
+                    "SES_FROM_EMAIL": f"{key_id.lower()}@shop.example.com",
+                },
+            )
+            for key_id, secret in secrets.items()
+        ]
+        server.stage(Fault.SLOW_HEADERS, times=2)
+        sending = asyncio.gather(*(one.email.send(mail(), idempotency_key="order-1001") for one in tenants))
+        await server.received(2)
+        # Two pools would each have begun to count anew.
+        names = {thread.name for thread in set(threading.enumerate()) - before}
+        assert {name for name in names if "blocking" in name} == {"providers-blocking_0", "providers-blocking_1"}
+        server.release()
+        refs = await sending
+        assert refs[0] != refs[1]
+        assert [await one.email.send(mail(), idempotency_key="order-1001") for one in tenants] == refs
+        clients = {id(one.email.unwrap(SesEmail).client) for one in tenants}
+        assert len(clients) == 2
+
+    with SesServer(clock=clock.time, keys={name: (secret, ["ses:*"]) for name, secret in secrets.items()}) as server:
+        settings = Settings(mode="live", vendors={"email": "ses"}, environ=server.env, env_file=None)
+        run(Providers(settings, clock=clock), partial(scenario, server))
+        # The server has checked the signatures; what is left is whose was on which mail.
+        assert server.request_count == len(server.mails) == 2
+        for request in server.requests:
+            (signer,) = (name for name in secrets if f"Credential={name}/" in request.headers["Authorization"])
+            assert json.loads(request.body)["FromEmailAddress"] == f"{signer.lower()}@shop.example.com"
+        assert len({request.headers["Authorization"][:50] for request in server.requests}) == 2
 
 
 def test_a_budget_counts_readers_and_is_given_back_when_nothing_was_sent(live, scripted, mail):

@@ -2,10 +2,11 @@
 
 import asyncio
 import base64
-import json
 import logging
 import pickle
 import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import pytest
@@ -13,7 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from providers import Providers, Settings
+from providers import Providers, RawRequest, Settings
 from providers.core.errors import ProviderError
 from providers.core.otel import OpenTelemetryHook
 from providers.core.store import MemoryStore
@@ -21,10 +22,7 @@ from providers.core.transport import HttpResponse
 from providers.core.transport_aiohttp import AiohttpTransport
 from providers.core.transport_httpx import HttpxTransport
 from providers.email import Recipient
-from providers.testing.servers import Fault, FaultServer
-
-KEY = "SG.canary-key-0000000000.canary-tail-1111111111"
-TENANT_KEY = "SG.canary-tenant-00000000.canary-tail-2222222222"
+from providers.testing.servers import Fault, FaultServer, SesServer
 
 
 def forms(key):
@@ -32,12 +30,88 @@ def forms(key):
     return [key, quote(key, safe=""), base64.b64encode(key.encode()).decode(), key.encode().hex()]
 
 
-FORMS = forms(KEY) + forms(TENANT_KEY)
+@dataclass(frozen=True)
+class Case:
+    """A vendor with canaries for keys: the platform's own, and a tenant's. `blames`: a refusal that quotes a text."""
+
+    vendor: str
+    keys: Mapping[str, str]
+    tenants: Mapping[str, str]
+    more: Mapping[str, str]
+    blames: Callable[[str], Fault]
+
+    @property
+    def forms(self):
+        return [form for key in (*self.keys.values(), *self.tenants.values()) for form in forms(key)]
+
+    @property
+    def base_url(self):
+        return f"PROVIDER_{self.vendor.upper()}_BASE_URL"
+
+    def clean(self, *texts):
+        for text in texts:
+            assert not [form for form in self.forms if form in text], text
 
 
-def clean(*texts):
-    for text in texts:
-        assert not [form for form in FORMS if form in text], text
+def sendgrid_blames(text):
+    body = {"errors": [{"message": f"bad key {text}", "field": text}]}
+    return Fault.json(400, body, {"X-Message-Id": text})
+
+
+def ses_blames(text):
+    """Both ways in which the message may be spelled, the code in the header, and the request's id."""
+    body = {"message": f"bad key {text}", "Message": text, "field": text}
+    return Fault.json(400, body, {"x-amzn-errortype": text, "x-amzn-RequestId": text})
+
+
+CASES = {
+    "sendgrid": Case(
+        vendor="sendgrid",
+        keys={"SENDGRID_API_KEY": "SG.canary-key-0000000000.canary-tail-1111111111"},
+        tenants={"SENDGRID_API_KEY": "SG.canary-tenant-00000000.canary-tail-2222222222"},
+        more={"SENDGRID_FROM_EMAIL": "a@example.com"},
+        blames=sendgrid_blames,
+    ),
+    "ses": Case(
+        vendor="ses",
+        keys={
+            "SES_ACCESS_KEY_ID": "AKIACANARY0123456789",
+            "SES_SECRET_ACCESS_KEY": "canary/secret+key/0123456789abcdefghijkl",
+        },
+        # Of no form that would be known as a key's: only the value gives it away.
+        tenants={"SES_ACCESS_KEY_ID": "canary-tenant-key", "SES_SECRET_ACCESS_KEY": "canary/tenant+key=="},
+        more={"SES_FROM_EMAIL": "a@example.com", "SES_REGION": "eu-central-1"},
+        blames=ses_blames,
+    ),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    return CASES[request.param]
+
+
+@pytest.fixture
+def opened(case, clock):
+    """`opened()`: the vendor with its canaries."""
+
+    def build(*, environ=None, **more):
+        settings = Settings(
+            mode="live",
+            vendors={"email": case.vendor},
+            credentials={**case.keys, **case.more},
+            environ=environ or {},
+            env_file=None,
+        )
+        return Providers(settings, clock=clock, **more)
+
+    return build
+
+
+@pytest.fixture
+def wire():
+    with FaultServer() as server:
+        yield server
 
 
 @pytest.fixture
@@ -51,15 +125,8 @@ def spans(monkeypatch):
     return exporter
 
 
-def quoting(request):
-    """A vendor that quotes the key back, in every form."""
-    key = request.headers["Authorization"].removeprefix("Bearer ")
-    body = {"errors": [{"message": f"bad key {' '.join(forms(key))}", "field": key}]}
-    return HttpResponse(400, {"x-message-id": key}, json.dumps(body).encode())
-
-
 @pytest.fixture
-def leaks(live, scripted, mail, clock, spans, caplog):
+def leaks(case, opened, mail, clock, spans, caplog):
     """Everything that can be seen after every operation failed in this way."""
 
     async def provoke(providers, texts):
@@ -82,7 +149,7 @@ def leaks(live, scripted, mail, clock, spans, caplog):
             lambda: email.send_many([mail(), mail()]),
             campaign,
             suppressions,
-            lambda: email.status("sendgrid:abc"),
+            lambda: email.status(f"{case.vendor}:abc"),
             lambda: email.suppress("ana@example.com"),
             lambda: email.unsuppress("ana@example.com"),
             lambda: email.domain("shop.example.com"),
@@ -93,24 +160,24 @@ def leaks(live, scripted, mail, clock, spans, caplog):
             try:
                 texts.append(repr(await call()))
             except ProviderError as error:
-                texts += ["".join(traceback.format_exception(error)), str(error), repr(error), repr(vars(error))]
-                texts.append(repr(pickle.loads(pickle.dumps(error))))  # noqa: S301 (our own)
-                texts += [repr(getattr(cause, "__dict__", cause)) for cause in chain(error)]
+                texts += texts_of(error)
         texts += [repr(one) async for one in providers.unknowns.unknown()]
 
-    def seen(transport, **environ):
+    def seen(url, prepare=None, **more):
+        """`prepare` is told the keys of each account before it is used."""
+        prepare = prepare or (lambda _: None)
         caplog.set_level(logging.DEBUG)
         store = MemoryStore(clock)
         texts = []
 
         async def scenario():
-            async with live(transport=transport, store=store, hooks=(spans.hook,), environ=environ) as providers:
+            async with opened(store=store, hooks=(spans.hook,), environ={case.base_url: url}, **more) as providers:
                 texts.extend([repr(providers), str(providers), f"{providers.email!r}"])
+                prepare(case.keys)
                 await provoke(providers, texts)
-                tenant = providers.scoped(
-                    "t1", credentials={"SENDGRID_API_KEY": TENANT_KEY, "SENDGRID_FROM_EMAIL": "a@example.com"}
-                )
+                tenant = providers.scoped("t1", credentials={**case.tenants, **case.more})
                 texts.append(repr(tenant))
+                prepare(case.tenants)
                 await provoke(tenant, texts)
 
         asyncio.run(scenario())
@@ -125,43 +192,76 @@ def leaks(live, scripted, mail, clock, spans, caplog):
     return seen
 
 
+def texts_of(error):
+    """Whatever of an error can be shown, its causes included."""
+    texts = ["".join(traceback.format_exception(error)), str(error), repr(error), repr(vars(error))]
+    texts.append(repr(pickle.loads(pickle.dumps(error))))  # noqa: S301 (our own)
+    return texts + [repr(getattr(cause, "__dict__", cause)) + repr(cause) for cause in chain(error)]
+
+
 def chain(error):
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
-def test_a_vendor_that_quotes_the_key_back_leaks_it_nowhere(leaks, scripted):
-    clean(*leaks(scripted(quoting)))
+def staging(server, fault):
+    """The server answers everything by what `fault` makes of the keys."""
+
+    def stage(keys):
+        server.reset()
+        server.stage(fault(" ".join(form for key in keys.values() for form in forms(key))), times=None)
+
+    return stage
 
 
-def test_a_library_that_names_the_key_in_its_error_leaks_it_nowhere(leaks, scripted):
-    clean(*leaks(scripted(lambda _: HttpResponse(500, {}, KEY.encode()))))
+def test_a_vendor_that_quotes_the_key_back_leaks_it_nowhere(case, leaks, wire):
+    case.clean(*leaks(wire.url, staging(wire, case.blames)))
 
 
-def test_a_success_shows_the_key_nowhere(leaks, scripted):
-    clean(*leaks(scripted(lambda _: HttpResponse(202, {"x-message-id": "abc"}, b"{}"))))
+@pytest.mark.parametrize("status", [200, 302, 404, 500])
+def test_a_reply_that_is_the_key_and_nothing_else_leaks_it_nowhere(case, leaks, wire, status):
+    case.clean(*leaks(wire.url, staging(wire, lambda text: Fault.status(status, body=text))))
 
 
-@pytest.mark.parametrize("kind", [AiohttpTransport, HttpxTransport])
-@pytest.mark.parametrize(
-    "fault", [Fault.RESET_BEFORE, Fault.GARBAGE, Fault.TRUNCATED_BODY, Fault.json(401, {}), None], ids=str
-)
-def test_no_fault_of_the_wire_shows_the_key(leaks, kind, fault):
-    with FaultServer() as server:
-        url = server.url if fault else "http://127.0.0.1:9"
-        if fault:
-            server.stage(fault, times=None)
-        clean(*leaks(kind(), PROVIDER_SENDGRID_BASE_URL=url))
+def test_a_success_that_is_not_as_documented_and_quotes_the_key_leaks_it_nowhere(case, leaks, wire):
+    names = ("MessageId", "SuppressedDestinationSummaries", "Insights", "SendQuota", "DkimAttributes", "messages")
+    case.clean(*leaks(wire.url, staging(wire, lambda text: Fault.json(200, {name: [text] for name in names}))))
 
 
-def test_settings_and_adapters_show_no_secret(live, accepting):
-    providers = live(transport=accepting)
-    settings = Settings(environ={"SENDGRID_API_KEY": KEY, "PROVIDER_MODE": "live"}, env_file=None)
-    adapter = providers.email.unwrap(object)
-    shown = [repr(settings), str(settings), repr(adapter), repr(adapter.client), repr(adapter._account)]
-    shown += [repr(vars(adapter._account)) if hasattr(adapter._account, "__dict__") else "", repr(vars(adapter.client))]
-    clean(*shown)
+def test_a_success_shows_the_key_nowhere(case, leaks, wire):
+    wire.stage(Fault.json(202, {"MessageId": "abc"}, {"X-Message-Id": "abc"}), times=None)
+    case.clean(*leaks(wire.url))
+
+
+WIRE_FAULTS = [Fault.RESET_BEFORE, Fault.GARBAGE, Fault.TRUNCATED_BODY, Fault.json(401, {}), None]
+TRANSPORTS = [("sendgrid", AiohttpTransport), ("sendgrid", HttpxTransport), ("ses", None)]
+
+
+@pytest.mark.parametrize(("case", "kind"), TRANSPORTS, indirect=["case"])
+@pytest.mark.parametrize("fault", WIRE_FAULTS, ids=str)
+def test_no_fault_of_the_wire_shows_the_key(case, leaks, wire, kind, fault):
+    if fault:
+        wire.stage(fault, times=None)
+    case.clean(*leaks(wire.url if fault else "http://127.0.0.1:9", transport=kind and kind()))
+
+
+def test_settings_and_adapters_show_no_secret(case, opened):
+    async def scenario():
+        async with opened() as providers:
+            adapter = providers.email.unwrap(object)
+            shown = [adapter, adapter.client, adapter._account, vars(adapter), vars(adapter.client), *inside(adapter)]
+            case.clean(*map(repr, shown))
+
+    asyncio.run(scenario())
+    settings = Settings(environ={**case.keys, "PROVIDER_MODE": "live"}, env_file=None)
+    case.clean(repr(settings), str(settings))
+
+
+def inside(adapter):
+    """What an adapter of Amazon's is made of, and what is kept of its clients."""
+    aws = getattr(adapter, "_aws", None)
+    return [] if aws is None else [vars(aws), adapter._account.clients._kept]
 
 
 def test_a_key_that_is_shown_in_a_request_s_repr_is_masked(live, accepting, mail):
@@ -171,18 +271,44 @@ def test_a_key_that_is_shown_in_a_request_s_repr_is_masked(live, accepting, mail
 
     asyncio.run(scenario())
     (request,) = accepting.requests
-    assert request.headers["Authorization"] == f"Bearer {KEY}"
-    clean(repr(request), repr(request.headers), repr(HttpResponse(200, {"set-cookie": KEY}, KEY.encode())))
+    case = CASES["sendgrid"]
+    (key,) = case.keys.values()
+    assert request.headers["Authorization"] == f"Bearer {key}"
+    case.clean(repr(request), repr(request.headers), repr(HttpResponse(200, {"set-cookie": key}, key.encode())))
 
 
-def test_a_configuration_error_names_the_variable_and_not_its_value():
+def test_a_configuration_error_names_the_variable_and_not_its_value(case):
     with pytest.raises(ProviderError) as caught:
         Providers(
-            Settings(mode="live", credentials={"SENDGRID_API_KEY": KEY}, environ={}, env_file=None),
+            Settings(mode="live", credentials=case.keys, environ={}, env_file=None),
             capabilities=("email",),
         )
-    clean(str(caught.value), "".join(traceback.format_exception(caught.value)))
-    assert "SENDGRID_FROM_EMAIL" in str(caught.value)
+    case.clean(str(caught.value), "".join(traceback.format_exception(caught.value)))
+    assert f"{case.vendor.upper()}_FROM_EMAIL" in str(caught.value)
+
+
+def test_a_webhook_that_fails_at_the_vendor_shows_no_key(clock, caplog):
+    case = CASES["ses"]
+    caplog.set_level(logging.DEBUG)
+    quoted = " ".join(form for key in case.keys.values() for form in forms(key))
+    xml = f"<Error><Type>Sender</Type><Code>{quoted}</Code><Message>{quoted}</Message></Error>"
+    refused = f"<ErrorResponse>{xml}<RequestId>{quoted}</RequestId></ErrorResponse>"
+    names = dict(zip(("access_key_id", "secret_access_key"), case.keys.values(), strict=True))
+
+    async def scenario(server):
+        headers, body = server.signed_request(kind="SubscriptionConfirmation")
+        request = RawRequest(body=body, headers=headers)
+        settings = Settings(mode="live", vendors={"email": "ses"}, environ=server.env, env_file=None)
+        async with Providers(settings, clock=clock) as providers:
+            for answer in (refused, quoted):
+                server.stage(Fault.status(400, {"x-amzn-RequestId": quoted}, answer), match=("POST", "/sns."))
+                with pytest.raises(ProviderError) as caught:
+                    await providers.email.webhook(request)
+                case.clean(*texts_of(caught.value))
+
+    with SesServer(clock=clock.time, **names) as server:
+        asyncio.run(scenario(server))
+    case.clean(caplog.text)
 
 
 def test_a_signed_webhook_s_secret_is_masked(served, server):

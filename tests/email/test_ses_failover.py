@@ -22,7 +22,7 @@ ORDERS = ["ses,sendgrid", "sendgrid,ses"]
 
 
 class Pair:
-    """Both vendors' servers, which misbehave when told to. A proxy before SES would break its signatures."""
+    """Both vendors' servers, which misbehave when told to."""
 
     def __init__(self, clock, ses, sendgrid):
         self.clock, self.vendors = clock, {"ses": ses, "sendgrid": sendgrid}

@@ -38,7 +38,7 @@ from providers.core.errors import (
     RateLimitedError,
     UnsupportedOperationError,
 )
-from providers.core.threads import Clients
+from providers.core.threads import Clients, Threads
 from providers.email import Attachment, MessageRef, Recipient, SendState, SesEmail
 from providers.email.api import Personal, failure
 from providers.email.ses_events import parse_events
@@ -714,7 +714,8 @@ def test_a_call_that_runs_out_of_time_is_unknown_and_sent_once(vendor, mail):
 
 
 def test_a_call_still_waiting_for_a_thread_has_sent_nothing(vendor, mail, monkeypatch):
-    monkeypatch.setattr("providers.core.threads.WORKERS", 1)
+    threads = Threads(1)
+    monkeypatch.setattr("providers.shared.Shared.threads", lambda *_: threads)
     vendor.server.stage(Fault.SLOW_HEADERS, times=1)
     vendor.answer(SENT)
 
@@ -827,7 +828,11 @@ def checked(vendor, **changes):
 
 def test_check_tells_quota_rate_and_sandbox(vendor):
     result = checked(vendor)
-    assert (result.state, result.sandbox, result.detail) == ("ok", True, "1 mails a second")
+    assert (result.state, result.sandbox, result.detail) == (
+        "ok",
+        True,
+        "1 mails a second; only verified addresses get mail until AWS grants production access",
+    )
     assert (result.quota.unit, result.quota.used, result.quota.limit, result.quota.remaining) == ("email", 3, 200, 197)
     unlimited = checked(
         vendor,

@@ -5,9 +5,12 @@ requests were on the wire and how many mails the vendor took.
 """
 
 import asyncio
+import traceback
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 
@@ -24,7 +27,6 @@ from providers.email import MessageRef, MessageStatus
 from providers.testing.servers import Fault, FaultServer
 
 UNKNOWN, NOT_APPLIED = Outcome.UNKNOWN, Outcome.NOT_APPLIED
-REFUSED_BODY = {"errors": [{"message": "no", "field": None}]}
 TRIES = 3
 
 
@@ -33,7 +35,7 @@ async def send(providers, mail):
 
 
 async def status(providers, mail):
-    return await providers.email.status("sendgrid:abc")
+    return await providers.email.status(f"{providers.email.vendors[0]}:abc")
 
 
 async def suppress(providers, mail):
@@ -51,8 +53,12 @@ class Expected:
     slow: bool = False
 
 
-def refusal(code, headers=None):
-    return Fault.json(code, REFUSED_BODY, headers)
+@dataclass(frozen=True)
+class Refused:
+    """In the vendor's own words; `accepted`: said after the mail was taken."""
+
+    code: int
+    accepted: bool = False
 
 
 FAULTS = {
@@ -64,13 +70,13 @@ FAULTS = {
     "garbage": (Fault.GARBAGE, Expected(BadResponseError, UNKNOWN, 1, 0)),
     "another content type": (Fault.WRONG_CONTENT_TYPE.after(), Expected(BadResponseError, UNKNOWN, 1, 1)),
     "not JSON": (Fault.NON_JSON.after(), Expected(BadResponseError, UNKNOWN, 1, 1)),
-    "500": (refusal(500), Expected(ProviderUnavailableError, UNKNOWN, 1, 0)),
-    "500 after acceptance": (refusal(500).after(), Expected(ProviderUnavailableError, UNKNOWN, 1, 1)),
-    "502": (refusal(502), Expected(ProviderUnavailableError, UNKNOWN, 1, 0)),
+    "500": (Refused(500), Expected(ProviderUnavailableError, UNKNOWN, 1, 0)),
+    "500 after acceptance": (Refused(500, accepted=True), Expected(ProviderUnavailableError, UNKNOWN, 1, 1)),
+    "502": (Refused(502), Expected(ProviderUnavailableError, UNKNOWN, 1, 0)),
     "502 as a proxy says it": (Fault.wrong_content_type(502), Expected(ProviderUnavailableError, UNKNOWN, 1, 0)),
-    "503": (refusal(503), Expected(ProviderUnavailableError, NOT_APPLIED, TRIES, 0)),
-    "504": (refusal(504), Expected(ProviderUnavailableError, UNKNOWN, 1, 0)),
-    "429": (refusal(429), Expected(RateLimitedError, NOT_APPLIED, TRIES, 0)),
+    "503": (Refused(503), Expected(ProviderUnavailableError, NOT_APPLIED, TRIES, 0)),
+    "504": (Refused(504), Expected(ProviderUnavailableError, UNKNOWN, 1, 0)),
+    "429": (Refused(429), Expected(RateLimitedError, NOT_APPLIED, TRIES, 0)),
     "redirect": (
         Fault.status(302, {"Location": "http://127.0.0.1:9/"}),
         Expected(BadResponseError, NOT_APPLIED, TRIES, 0),
@@ -79,10 +85,15 @@ FAULTS = {
 
 
 @contextmanager
-def staged(rig, fault, times=None):
+def staged(rig, name, times=None):
+    """The fault at work, and what is expected of it at this vendor."""
+    fault, expected = FAULTS[name]
+    if isinstance(fault, Refused):
+        refusal = rig.kind.refusal(fault.code)
+        fault = refusal.after() if fault.accepted else refusal
     rig.faults.stage(fault, times=times)
     try:
-        yield
+        yield replace(expected, kind=rig.kind.other.get(name, expected.kind))
     finally:
         rig.faults.release()
 
@@ -95,54 +106,47 @@ async def failing(rig, call, mail, expected):
         rig.faults.release()
     error = caught.value
     assert type(error) is expected.kind
-    assert error.vendor == "sendgrid"
+    assert error.vendor == rig.kind.name
     assert error.operation == f"email.{call.__name__}"
-    assert rig.vendor.api_key not in repr(error) + str(error)
+    for secret in rig.kind.secrets(rig.vendor):
+        assert secret not in "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error))
     return error
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_mail_that_met_a_fault_is_sent_at_most_once(rig, mail, name):
-    fault, expected = FAULTS[name]
-    with staged(rig, fault):
+    with staged(rig, name) as expected:
         error = asyncio.run(failing(rig, send, mail, expected))
     assert error.outcome is expected.outcome
     assert error.may_have_applied == (expected.outcome is UNKNOWN)
     assert error.retryable == (expected.outcome is NOT_APPLIED)
-    assert rig.wire == [("POST", "/v3/mail/send")] * expected.wire
+    assert rig.wire == [rig.kind.send] * expected.wire
     assert rig.accepted(expected.accepted) == expected.accepted
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_read_that_met_a_fault_is_tried_again_and_never_unknown(rig, mail, name):
-    fault, expected = FAULTS[name]
-    with staged(rig, fault):
+    with staged(rig, name) as expected:
         error = asyncio.run(failing(rig, status, mail, expected))
     assert error.outcome is NOT_APPLIED
     assert error.retryable
-    assert rig.wire == [("GET", "/v3/messages")] * TRIES
+    assert rig.wire == [rig.kind.status] * TRIES
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_an_idempotent_write_that_met_a_fault_is_tried_again(rig, mail, name):
-    fault, expected = FAULTS[name]
-    with staged(rig, fault):
+    with staged(rig, name) as expected:
         error = asyncio.run(failing(rig, suppress, mail, expected))
     assert error.outcome is expected.outcome
     assert error.retryable
-    assert rig.wire == [("POST", "/v3/asm/suppressions/global")] * TRIES
+    assert rig.wire == [rig.kind.suppress] * TRIES
 
 
 @pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.parametrize("call", [send, status, suppress])
 def test_after_one_fault_all_is_well_where_it_may_be_tried_again(rig, mail, name, call):
-    fault, expected = FAULTS[name]
-    once = call is send and expected.outcome is UNKNOWN
-
-    async def scenario():
+    async def scenario(expected, *, once):
         async with rig.open() as providers:
-            if call is status:
-                rig.vendor.stage(Fault.json(200, {"messages": [ACTIVITY]}), match=("GET", "/v3/messages"), times=None)
             running = rig.outlast(call(providers, mail)) if expected.slow else call(providers, mail)
             if once:
                 with pytest.raises(expected.kind):
@@ -155,8 +159,9 @@ def test_after_one_fault_all_is_well_where_it_may_be_tried_again(rig, mail, name
             assert isinstance(await send(providers, mail), MessageRef)
             return result
 
-    with staged(rig, fault, times=1):
-        result = asyncio.run(scenario())
+    with staged(rig, name, times=1) as expected:
+        once = call is send and expected.outcome is UNKNOWN
+        result = asyncio.run(scenario(expected, once=once))
     assert isinstance(
         result, {send: MessageRef, status: MessageStatus, suppress: type(None)}[call] if not once else type(None)
     )
@@ -166,14 +171,34 @@ def test_after_one_fault_all_is_well_where_it_may_be_tried_again(rig, mail, name
     assert rig.accepted(wanted) == wanted
 
 
-ACTIVITY = {
-    "to_email": "ana@example.com",
-    "status": "delivered",
-    "msg_id": "abc.recvd",
-    "opens_count": 0,
-    "clicks_count": 0,
-    "last_event_time": "2026-11-22T15:00:00Z",
-}
+class CutOff(BaseHTTPRequestHandler):
+    """Promises a body and ends the connection instead."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "40")
+        self.end_headers()
+        self.close_connection = True
+        self.server.seen.append(self.path)
+
+    def log_message(self, *args):
+        """Not to the terminal."""
+
+
+def test_a_read_of_whose_reply_only_the_headers_came_has_no_answer(rig, mail):
+    with ThreadingHTTPServer(("127.0.0.1", 0), CutOff) as server:
+        server.seen = []
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+
+        async def scenario():
+            async with rig.open(f"http://127.0.0.1:{server.server_port}") as providers:
+                with pytest.raises(BadResponseError):
+                    await status(providers, mail)
+
+        asyncio.run(scenario())
+        server.shutdown()
+    assert len(server.seen) == TRIES
 
 
 # 429: when to come back.
@@ -197,12 +222,16 @@ ACTIVITY = {
     ],
 )
 def test_a_429_is_waited_out_as_the_vendor_asks(rig, mail, headers, wait):
+    # Amazon has no such header: botocore hands it on, and it means nothing.
+    if "X-RateLimit-Reset" in headers and "Retry-After" not in headers and not rig.kind.resets:
+        wait = None
+
     def stamp(text):
         if text[:1] == "@":
             return format_datetime(utc(rig.clock.time() + int(text[1:])), usegmt=True)
         return str(int(rig.clock.time()) + 12) if text == "reset+12" else text
 
-    rig.faults.stage(refusal(429, {name: stamp(text) for name, text in headers.items()}))
+    rig.faults.stage(rig.kind.refusal(429, {name: stamp(text) for name, text in headers.items()}))
 
     async def scenario():
         async with rig.open() as providers:
@@ -218,7 +247,7 @@ def test_a_429_is_waited_out_as_the_vendor_asks(rig, mail, headers, wait):
 
 
 def test_a_wait_beyond_the_deadline_is_the_caller_s(rig, mail):
-    rig.faults.stage(refusal(429, {"Retry-After": "3600"}), times=None)
+    rig.faults.stage(rig.kind.refusal(429, {"Retry-After": "3600"}), times=None)
 
     async def scenario():
         async with rig.open() as providers:
@@ -255,9 +284,9 @@ def test_a_refused_connection_leaves_nothing_applied(rig, mail, closed_port, cal
 
 @pytest.mark.parametrize("call", [send, status, suppress])
 def test_a_name_that_does_not_resolve_leaves_nothing_applied(rig, mail, call):
-    error = asyncio.run(nothing_left(rig, mail, call, "https://api.sendgrid.invalid"))
+    error = asyncio.run(nothing_left(rig, mail, call, "https://api.vendor.invalid"))
     assert error.retryable
-    assert "api.sendgrid.invalid" in str(error)
+    assert "api.vendor.invalid" in str(error)
 
 
 async def nothing_left(rig, mail, call, base_url):
@@ -362,7 +391,7 @@ def test_the_caller_s_deadline_bounds_all_attempts_together(rig, mail):
 
     async def scenario():
         async with rig.open() as providers:
-            task = asyncio.create_task(providers.email.status("sendgrid:abc", timeout=14))
+            task = asyncio.create_task(providers.email.status(f"{rig.kind.name}:abc", timeout=14))
             while not task.done():
                 await asyncio.sleep(0.005)
                 rig.clock.advance(0.5)

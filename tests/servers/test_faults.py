@@ -136,6 +136,14 @@ def test_passes_through_a_proxy(server, call, mail):
     assert [request.path for request in faults.requests] == [request.path for request in server.requests]
 
 
+def test_the_host_the_client_named_goes_through_a_proxy_once(faults):
+    # A signature may cover it.
+    with FaultServer(faults.url) as proxy, connect(proxy) as sock:
+        sock.sendall(ASK)
+        read_reply(sock)
+    assert faults.requests[0].headers.all("Host") == ("x",)
+
+
 def test_a_dead_upstream_is_a_502(call):
     with FaultServer("http://127.0.0.1:1") as faults:
         assert call(faults, "GET", "/").status == 502

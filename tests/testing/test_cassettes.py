@@ -29,7 +29,7 @@ from providers.core.redact import MASK, SHAPES, forms
 from providers.core.transport import HttpRequest
 from providers.core.transport_aiohttp import AiohttpTransport
 from providers.email import EmailMessage
-from providers.email.facts import SENDGRID
+from providers.email.facts import SENDGRID, SES
 from providers.errors import ConfigurationError, RateLimitedError
 from providers.testing import network
 from providers.testing.cassettes import CassetteError, CassetteMissError, use_cassette
@@ -357,7 +357,7 @@ def test_blocking_calls_run_on_one_thread(tape, vendor):
 
     async def main(providers):
         names = await asyncio.gather(
-            *(providers._shared.threads.run(lambda: threading.current_thread().name) for _ in range(9))
+            *(providers._shared.threads(SES).run(lambda: threading.current_thread().name) for _ in range(9))
         )
         return set(names)
 

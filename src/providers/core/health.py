@@ -23,9 +23,10 @@ class Health:
     only, never a call.
     """
 
-    __slots__ = ("_clock", "_kept", "_key", "_next_look", "_store", "open_until", "paused_until")
+    __slots__ = ("_account", "_clock", "_kept", "_key", "_next_look", "_store", "open_until", "paused_until")
 
     def __init__(self, account: str, store: Store, clock: Clock) -> None:
+        self._account = account
         self._key = f"health/{account}"
         self._store = store
         self._clock = clock
@@ -45,7 +46,7 @@ class Health:
         try:
             kept = await self._store.get(self._key)
         except ProviderError as error:
-            logger.warning("what other processes know of %s cannot be read: %s", self._key, error)
+            logger.warning("what other processes know of %s cannot be read: %s", self._account, error)
             return
         if kept != self._kept:
             self._kept = kept
@@ -77,7 +78,7 @@ class Health:
             if await self._store.swap(self._key, before, self._kept, ttl=self._ttl()):
                 return True
         except ProviderError as error:
-            logger.warning("the probe of %s cannot be announced: %s", self._key, error)
+            logger.warning("the probe of %s cannot be announced: %s", self._account, error)
             return True
         await self.look()
         return False
@@ -89,7 +90,7 @@ class Health:
         try:
             await self._store.put([(self._key, self._kept)], ttl=self._ttl())
         except ProviderError as error:
-            logger.warning("other processes cannot be told of %s: %s", self._key, error)
+            logger.warning("other processes cannot be told of %s: %s", self._account, error)
 
     def _dump(self) -> bytes | None:
         """Wall times; None when there is nothing to say."""

@@ -30,14 +30,23 @@ class Model(BaseModel):
     """Base of all results: frozen, dumps to JSON."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", ser_json_inf_nan="constants", ser_json_bytes="base64", val_json_bytes="base64"
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        ser_json_inf_nan="constants",
+        ser_json_bytes="base64",
+        val_json_bytes="base64",
     )
+
+
+class Reply(BaseModel):
+    """Base of what adapters read a vendor's reply through; what does not fit is not repeated in errors."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
 
 
 class RequestModel(Model):
     """Base of what callers build. Bad input raises `InvalidRequestError` naming the field, at construction."""
-
-    model_config = ConfigDict(hide_input_in_errors=True)
 
     def __init__(self, **data: Any) -> None:  # noqa: ANN401 (as pydantic's)
         try:
@@ -225,6 +234,7 @@ __all__ = [
     "Raw",
     "RawRequest",
     "Ref",
+    "Reply",
     "RequestModel",
     "WebhookEndpoint",
     "WebhookReply",

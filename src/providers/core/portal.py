@@ -91,27 +91,42 @@ class Portal:
             if self._open.pop(id(made), None) is not None and self._loop is not None:
                 self._loop.call_soon_threadsafe(_spawn, made.aclose)
 
+    def close(self) -> None:
+        """Let calls in flight end and close everything. The next call opens it again."""
+        self._settle(end=False)
+
     def stop(self) -> None:
-        """Let calls in flight end, close everything, end the thread. The next call starts anew."""
+        """As `close`, and end the thread."""
+        thread = self._thread
+        self._settle(end=True)
+        if thread is not None:
+            # A daemon: what does not end is left behind.
+            thread.join(GRACE)
+
+    def _settle(self, *, end: bool) -> None:
+        settled = threading.Event()
         if not self.lock.acquire(timeout=GRACE):
             return  # an end that did not come to an end
         try:
-            loop, thread = self._loop, self._thread
-            if loop is None or thread is None:
+            if self._loop is None:
                 return
-            loop.call_soon_threadsafe(_spawn, self._end)
+            self._loop.call_soon_threadsafe(_spawn, partial(self._close_all, settled, end=end))
         finally:
             self.lock.release()
-        # A daemon: what does not end is left behind.
-        thread.join(5 * GRACE)
+        settled.wait(5 * GRACE)
 
     def _start(self) -> asyncio.AbstractEventLoop:
         _stop_at_exit()
-        loop = self._loop = asyncio.new_event_loop()
+        loop = asyncio.new_event_loop()
         # For asyncio's debug mode: vendors' libraries load here, at the first call that needs them.
         loop.slow_callback_duration = GRACE
-        self._thread = threading.Thread(target=self._serve, args=(loop,), name="providers-sync", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._serve, args=(loop,), name="providers-sync", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the process is at its end
+            loop.close()
+            raise
+        self._loop, self._thread = loop, thread
         return loop
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -122,17 +137,18 @@ class Portal:
                 ended = True
         loop.close()
 
-    async def _end(self) -> None:
+    async def _close_all(self, settled: threading.Event, *, end: bool) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + GRACE
         while True:
-            self.lock.acquire()  # from here on who calls waits, and finds another loop
+            self.lock.acquire()  # from here on who calls waits
             await asyncio.sleep(0)  # what was submitted before has begun
             if not self.calls or loop.time() >= until:
                 break
             self.lock.release()
             await asyncio.wait([call.task for call in self.calls if call.task], timeout=until - loop.time())
-        self._loop = self._thread = None
+        if end:
+            self._loop = self._thread = None
         try:
             await _end_all([call.task for call in self.calls if call.task])
             for made in list(self._open.values()):
@@ -141,11 +157,14 @@ class Portal:
                         await made.aclose()
                 except Exception as error:  # noqa: BLE001 (one that fails does not keep the others open)
                     logger.debug("not closed at exit: %r", error)
-            await _end_all([task for task in asyncio.all_tasks() if task is not asyncio.current_task()])
-            await loop.shutdown_asyncgens()
+            if end:
+                await _end_all([task for task in asyncio.all_tasks() if task is not asyncio.current_task()])
+                await loop.shutdown_asyncgens()
         finally:
             self.lock.release()
-            loop.stop()
+            settled.set()
+            if end:
+                loop.stop()
 
 
 async def _end_all(tasks: Sequence[asyncio.Task[Any]]) -> None:
@@ -193,9 +212,13 @@ def _stop_at_exit() -> None:
     before_threads_end = getattr(threading, "_register_atexit", None)
     if before_threads_end is not None:
         with suppress(RuntimeError):  # the end has begun
-            before_threads_end(_stop)
-    # Again, for what threads that outlive the main one have started meanwhile.
+            before_threads_end(_close)
+    # The thread itself is kept for threads that outlive the main one: no other can be started by then.
     atexit.register(_stop)
+
+
+def _close() -> None:
+    _portal.close()
 
 
 def _stop() -> None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WORKERS = 64
-"""Threads of one `Providers`. Accounts have limits of their own below it, so that one that hangs leaves room."""
+WORKERS = 32
+"""Threads for one vendor, unless its facts say how many calls may be in flight."""
 
 CLIENTS = 64
 """Clients kept; each costs megabytes, and making one costs tens of milliseconds."""
@@ -28,9 +28,13 @@ EXECUTOR: ContextVar[Executor | None] = ContextVar("providers_executor", default
 
 
 class Threads:
-    """Runs blocking calls. The pool is private: the loop's own is small, and everybody's."""
+    """Runs one vendor's blocking calls. The pool is private: the loop's own is small, and everybody's.
 
-    def __init__(self) -> None:
+    A call that nobody waits for any more keeps its thread until it ends: a vendor that hangs takes none of another's.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self._workers = workers or WORKERS
         self._pool: ThreadPoolExecutor | None = None
         self._pid = 0
 
@@ -67,7 +71,7 @@ class Threads:
             from concurrent.futures import ThreadPoolExecutor
 
             # Threads do not survive a fork.
-            self._pool, self._pid = ThreadPoolExecutor(WORKERS, "providers-blocking"), os.getpid()
+            self._pool, self._pid = ThreadPoolExecutor(self._workers, "providers-blocking"), os.getpid()
         return self._pool
 
 

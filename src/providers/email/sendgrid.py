@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 from urllib.parse import quote
 
-from pydantic import AwareDatetime, BaseModel, Field, JsonValue, SecretStr, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, Field, JsonValue, SecretStr, TypeAdapter, ValidationError
 
 from providers.core.clock import utc
 from providers.core.errors import (
@@ -29,6 +29,7 @@ from providers.core.models import (
     Quota,
     RawRequest,
     Ref,
+    Reply,
     WebhookEndpoint,
     WebhookResult,
 )
@@ -547,32 +548,32 @@ WEBHOOK_EVENTS = (
 )  # fmt: skip
 
 
-class _Problem(BaseModel):
+class _Problem(Reply):
     message: str = ""
     field: str | None = None
 
 
-class _Refusal(BaseModel):
+class _Refusal(Reply):
     errors: list[_Problem]
 
 
-class _Scopes(BaseModel):
+class _Scopes(Reply):
     scopes: list[str]
 
 
-class _Credits(BaseModel):
+class _Credits(Reply):
     remain: int
     total: int
     used: int
 
 
-class _Suppressed(BaseModel):
+class _Suppressed(Reply):
     email: str
     created: Annotated[int, Field(ge=0, lt=253_402_300_800)]
     reason: str | None = None
 
 
-class _Mail(BaseModel):
+class _Mail(Reply):
     to_email: str
     status: str
     opens_count: int | None = None
@@ -580,45 +581,45 @@ class _Mail(BaseModel):
     last_event_time: AwareDatetime | None = None
 
 
-class _Activity(BaseModel):
+class _Activity(Reply):
     messages: list[_Mail]
 
 
-class _Dns(BaseModel):
+class _Dns(Reply):
     valid: bool
     type: str
     host: str
     data: str
 
 
-class _Domain(BaseModel):
+class _Domain(Reply):
     id: int
     domain: str
     valid: bool
     dns: dict[str, _Dns]
 
 
-class _Result(BaseModel):
+class _Result(Reply):
     valid: bool
 
 
-class _Validation(BaseModel):
+class _Validation(Reply):
     valid: bool
     validation_results: dict[str, _Result]
 
 
-class _Hook(BaseModel):
+class _Hook(Reply):
     id: str = ""
     url: str = ""
 
 
-class _Hooks(BaseModel):
+class _Hooks(Reply):
     webhooks: list[_Hook]
 
 
-class _Signed(BaseModel):
+class _Signed(Reply):
     public_key: str
 
 
-_SUPPRESSED = TypeAdapter(list[_Suppressed])
-_DOMAINS = TypeAdapter(list[_Domain])
+_SUPPRESSED = TypeAdapter(list[_Suppressed], config=Reply.model_config)
+_DOMAINS = TypeAdapter(list[_Domain], config=Reply.model_config)

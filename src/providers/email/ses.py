@@ -26,8 +26,16 @@ from providers.core.errors import (
     QuotaExceededError,
     RateLimitedError,
 )
-from providers.core.models import CheckResult, CheckState, Quota, RawRequest, Ref, WebhookEndpoint, WebhookResult
-from providers.core.redact import Redactor
+from providers.core.models import (
+    CheckResult,
+    CheckState,
+    Quota,
+    RawRequest,
+    Ref,
+    Reply,
+    WebhookEndpoint,
+    WebhookResult,
+)
 from providers.email.events import EmailEvent, EmailEventType
 from providers.email.facts import SES
 from providers.email.models import (
@@ -133,11 +141,12 @@ class SesEmail:
     def __init__(self, account: Account) -> None:
         self._account = account
         self._clock = account.clock
-        secret = account.get("SES_SECRET_ACCESS_KEY")
         self._aws = Aws(
-            account, access_key=account.get("SES_ACCESS_KEY_ID"), secret_key=secret, region=account.get("SES_REGION")
+            account,
+            access_key=account.get("SES_ACCESS_KEY_ID"),
+            secret_key=account.get("SES_SECRET_ACCESS_KEY"),
+            region=account.get("SES_REGION"),
         )
-        self._redact = Redactor([account.get("SES_ACCESS_KEY_ID"), secret])
         name, sender = account.get("SES_FROM_NAME"), account.get("SES_FROM_EMAIL")
         self._from = f"{name} <{sender}>" if name else sender
         self._configuration_set = account.get("SES_CONFIGURATION_SET")
@@ -378,7 +387,9 @@ class SesEmail:
             return CheckResult(vendor="ses", state=CheckState.OK, detail=msg)
         found = _Account.model_validate(answer)
         quota = found.quota
-        notes = [f"{quota.rate:g} mails a second"] if quota else []
+        notes = [f"{quota.rate:,.10g} mails a second"] if quota else []
+        if not found.production:
+            notes.append("only verified addresses get mail until AWS grants production access")
         able = found.sending_enabled and found.enforcement != "SHUTDOWN"
         if not able:
             notes.insert(0, f"the account may not send (status {found.enforcement or 'unknown'})")
@@ -399,7 +410,7 @@ class SesEmail:
     def _ours(self, error: ProviderError) -> ProviderError:
         """The error, saying whose it is and nothing secret."""
         error.vendor, error.operation = "ses", "email.webhook"
-        error.message = self._redact(error.message)
+        error.message = self._aws.redact(error.message)
         error.args = (error.message,)
         return error
 
@@ -543,94 +554,94 @@ def _plain(model: BaseModel) -> JsonValue:
     return plain
 
 
-class _Sent(BaseModel):
+class _Sent(Reply):
     message_id: Annotated[str, Field(alias="MessageId", min_length=1, max_length=LONGEST_ID)]
 
 
-class _Result(BaseModel):
+class _Result(Reply):
     status: str = Field("", alias="Status")
     error: str | None = Field(None, alias="Error")
     message_id: str | None = Field(None, alias="MessageId")
 
 
-class _Bulk(BaseModel):
+class _Bulk(Reply):
     results: list[_Result] = Field(alias="BulkEmailEntryResults")
 
 
-class _InsightsEvent(BaseModel):
+class _InsightsEvent(Reply):
     type: str = Field("", alias="Type")
     timestamp: AwareDatetime | None = Field(None, alias="Timestamp")
 
 
-class _Insight(BaseModel):
+class _Insight(Reply):
     destination: str = Field("", alias="Destination")
     events: list[_InsightsEvent] = Field(default_factory=list[_InsightsEvent], alias="Events")
 
 
-class _Insights(BaseModel):
+class _Insights(Reply):
     insights: list[_Insight] = Field(default_factory=list[_Insight], alias="Insights")
 
 
-class _Suppressed(BaseModel):
+class _Suppressed(Reply):
     email_address: str = Field(alias="EmailAddress")
     reason: str = Field("", alias="Reason")
     last_update_time: AwareDatetime | None = Field(None, alias="LastUpdateTime")
 
 
-class _SuppressedPage(BaseModel):
+class _SuppressedPage(Reply):
     summaries: list[_Suppressed] = Field(default_factory=list[_Suppressed], alias="SuppressedDestinationSummaries")
     next_token: str | None = Field(None, alias="NextToken")
 
 
-class _Dkim(BaseModel):
+class _Dkim(Reply):
     tokens: list[str] = Field(default_factory=list[str], alias="Tokens")
     status: str = Field("", alias="Status")
     origin: str = Field("", alias="SigningAttributesOrigin")
     zone: str = Field("", alias="SigningHostedZone")
 
 
-class _Identity(BaseModel):
+class _Identity(Reply):
     verified: bool = Field(alias="VerifiedForSendingStatus")
     dkim: _Dkim = Field(alias="DkimAttributes")
 
 
-class _Topic(BaseModel):
+class _Topic(Reply):
     arn: Annotated[str, Field(alias="TopicArn", pattern=sns.ARN.pattern)]
 
 
-class _Subscription(BaseModel):
+class _Subscription(Reply):
     arn: str = Field("", alias="SubscriptionArn")
     endpoint: str = Field("", alias="Endpoint")
 
 
-class _Subscriptions(BaseModel):
+class _Subscriptions(Reply):
     subscriptions: list[_Subscription] = Field(default_factory=list[_Subscription], alias="Subscriptions")
     next_token: str | None = Field(None, alias="NextToken")
 
 
-class _SnsDestination(BaseModel):
+class _SnsDestination(Reply):
     topic: str = Field("", alias="TopicArn")
 
 
-class _Destination(BaseModel):
+class _Destination(Reply):
     name: str = Field("", alias="Name")
     to: _SnsDestination | None = Field(None, alias="SnsDestination")
 
 
-class _Destinations(BaseModel):
+class _Destinations(Reply):
     destinations: list[_Destination] = Field(default_factory=list[_Destination], alias="EventDestinations")
 
 
 Finite: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class _Quota(BaseModel):
+class _Quota(Reply):
     limit: Finite = Field(alias="Max24HourSend")
     rate: Finite = Field(alias="MaxSendRate")
     used: Finite = Field(alias="SentLast24Hours")
 
 
-class _Account(BaseModel):
+class _Account(Reply):
     production: bool = Field(alias="ProductionAccessEnabled")
     sending_enabled: bool = Field(alias="SendingEnabled")
     enforcement: str = Field("", alias="EnforcementStatus")

@@ -6,10 +6,12 @@ repeats requests by itself: here it does none of that.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-import ssl
+from collections.abc import Mapping
 from functools import cache
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from botocore.exceptions import (
@@ -22,7 +24,6 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProxyConnectionError,
     ReadTimeoutError,
-    SSLError,
 )
 from botocore.exceptions import ValidationError as BotoValidationError
 
@@ -42,10 +43,11 @@ from providers.core.errors import (
     RateLimitedError,
 )
 from providers.core.json import from_json
+from providers.core.redact import Redactor, SecretText
 from providers.core.transport import CONNECT_SECONDS, MULTIPLE_CHOICES, SERVER_ERROR, HttpResponse, from_status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from botocore.client import BaseClient
     from botocore.loaders import Loader
@@ -113,8 +115,9 @@ class Aws:
             msg = f"{account.facts.account}: {region[:40]!r} is not an AWS region; write for example eu-central-1"
             raise ConfigurationError(msg, vendor=account.facts.vendor, field=account.facts.account)
         self.region = region
+        self.redact = Redactor((access_key, secret_key))
         self._account = account
-        self._keys = (access_key, secret_key)
+        self._keys = (SecretText(access_key), SecretText(secret_key))
         self._base_url = account.base_url.rstrip("/")
         self._connections = account.facts.concurrency or 10
 
@@ -131,8 +134,11 @@ class Aws:
         return cast("SNSClient", self._client("sns", region))
 
     async def run(self, call: Callable[[], T]) -> T:
-        """What `call` returns, on a thread. Raises `BadResponseError` where the library trips over a reply."""
-        return await self._account.threads.run(lambda: _read(call))
+        """What `call` returns, on a thread. Raises `BadResponseError` where the library trips over a reply.
+
+        The library's errors hold what Amazon said, and some the signed request: no key is left in them.
+        """
+        return await self._account.threads.run(lambda: _read(call, self.redact))
 
     def _client(self, service: str, region: str) -> BaseClient:
         key = ("aws", service, region, self._base_url, self._account.user_agent, *self._keys)
@@ -201,7 +207,7 @@ def translate(error: Exception, facts: VendorFacts, clock: Clock) -> ProviderErr
         return _refused(error, facts, clock)
     if not isinstance(error, BotoCoreError):
         return None
-    if isinstance(error, EndpointConnectionError | ConnectTimeoutError | ProxyConnectionError) or _untrusted(error):
+    if isinstance(error, EndpointConnectionError | ConnectTimeoutError | ProxyConnectionError) or _in_handshake(error):
         msg = f"no connection: {_short(error)}"
         return ProviderUnavailableError(msg, code="connect", outcome=Outcome.NOT_APPLIED)
     if isinstance(error, ReadTimeoutError):
@@ -241,12 +247,12 @@ def _wrong_parameter(error: ParamValidationError) -> InvalidRequestError:
     return InvalidRequestError(f"{name or 'vendor_options'}: {first}", field=name, code="parameter")
 
 
-def _untrusted(error: Exception) -> bool:
-    """Whether a TLS handshake ended for the certificate's sake: nothing was sent then."""
-    inner: object = error.kwargs.get("error") if isinstance(error, SSLError) else None
+def _in_handshake(error: BotoCoreError) -> bool:
+    """Whether it happened while TLS was being agreed on: nothing was sent then. The library does not say."""
+    inner: object = error.kwargs.get("error")
     seen: set[int] = set()
     while isinstance(inner, BaseException) and id(inner) not in seen:
-        if isinstance(inner, ssl.SSLCertVerificationError):
+        if any(frame.f_code.co_name == "do_handshake" for frame, _ in walk_tb(inner.__traceback__)):
             return True
         seen.add(id(inner))
         inner = inner.__cause__ or inner.__context__ or next(iter(inner.args), None)
@@ -257,12 +263,14 @@ def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:300]
 
 
-def _read(call: Callable[[], T]) -> T:
+def _read(call: Callable[[], T], redact: Redactor) -> T:
     try:
         return call()
-    except (*LIBRARY_ERRORS, ProviderError):
-        raise
     except Exception as error:
+        # Here and not in the caller's task, where it may follow from an error of the caller's own.
+        _mask(error, redact)
+        if isinstance(error, (*LIBRARY_ERRORS, ProviderError)):
+            raise
         from botocore.parsers import ResponseParserError
 
         # Its parsers expect what the service's model says, and check little of it.
@@ -272,10 +280,45 @@ def _read(call: Callable[[], T]) -> T:
         raise BadResponseError(msg, code="reply") from error
 
 
+def _mask(error: BaseException, redact: Redactor) -> None:
+    """Take secrets out of an error and of what led to it: they end in tracebacks."""
+    seen: set[int] = set()
+    found: list[object] = [error]
+    while found:
+        one = found.pop()
+        if not isinstance(one, BaseException) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        one.args = tuple(_masked(arg, redact) for arg in one.args)
+        # Connection errors keep the request, which is signed.
+        vars(one).update(
+            {name: None if name == "request" else _masked(each, redact) for name, each in vars(one).items()}
+        )
+        found += [one.__cause__, one.__context__, *one.args]
+        if isinstance(one, BotoCoreError):
+            found += one.kwargs.values()
+
+
+def _masked(value: object, redact: Redactor) -> object:
+    if type(value) is str:
+        return redact(value)
+    if isinstance(value, bytes):
+        return redact(value.decode("latin-1")).encode("latin-1")
+    if type(value) is dict:
+        return {name: _masked(each, redact) for name, each in cast("dict[object, object]", value).items()}
+    if type(value) is list:
+        return [_masked(each, redact) for each in cast("list[object]", value)]
+    return value
+
+
 def _check_json(response_dict: Mapping[str, object], **_: object) -> None:
-    """Before a reply is parsed: a success has to be JSON, and all of it."""
-    body, status = response_dict.get("body"), response_dict.get("status_code")
-    if not isinstance(body, bytes) or not isinstance(status, int) or status >= MULTIPLE_CHOICES or not body.strip():
+    """Before a reply is parsed: a success has to be JSON, and all of it. The library does not count what comes."""
+    body, status, headers = (response_dict.get(name) for name in ("body", "status_code", "headers"))
+    if not isinstance(body, bytes) or not isinstance(status, int) or status >= MULTIPLE_CHOICES:
+        return
+    fields: Mapping[str, object] = cast("Mapping[str, object]", headers) if isinstance(headers, Mapping) else {}
+    promised = str(fields.get("content-length", ""))
+    if not body.strip() and promised in {"", str(len(body))}:
         return
     try:
         whole = isinstance(from_json(body), dict)
@@ -298,6 +341,10 @@ def _session() -> _Session:
     import botocore.session
     from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 
+    log = logging.getLogger("botocore")
+    if log.level == logging.NOTSET:
+        # At DEBUG it writes out requests and replies whole, letters and key ids included: who wants that may say so.
+        log.setLevel(logging.INFO)
     variables = {
         name: (None, None, default, convert)
         for name, (_, _, default, convert) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()

@@ -199,8 +199,9 @@ async def _forward(request: _Request, host: str, port: int) -> Reply:
     record = request.record
     reader, writer = await asyncio.open_connection(host, port, limit=MAX_HEAD)
     try:
-        hop = ("host", "connection", "content-length", "transfer-encoding", "expect")
-        lines = [f"{record.method} {request.target} HTTP/1.1", f"Host: {host}:{port}", "Connection: close"]
+        # `Host` goes through as it came: some signatures cover it.
+        hop = ("connection", "content-length", "transfer-encoding", "expect")
+        lines = [f"{record.method} {request.target} HTTP/1.1", "Connection: close"]
         lines += [f"{name}: {value}" for name, value in record.headers.pairs if name.lower() not in hop]
         lines.append(f"Content-Length: {len(record.body)}")
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + record.body)
