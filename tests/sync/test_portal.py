@@ -9,6 +9,7 @@ import os
 import signal
 import sqlite3
 import threading
+import weakref
 
 import pytest
 
@@ -145,13 +146,17 @@ def test_no_call_is_kept_after_its_end():
     class Result:
         pass
 
+    given = []
+
     async def gives():
-        return Result()
+        result = Result()
+        given.append(weakref.ref(result))
+        return result
 
     sync.run(gives)
     gc.collect()
 
-    assert not [each for each in gc.get_objects() if isinstance(each, Result)]
+    assert given[0]() is None
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()])
