@@ -1,15 +1,20 @@
 """One e-mail of 2.5 kB through SES, against bare boto3 with the same mail: CPU us of the client's process.
 
 Ours is the whole pipeline: limits, deadline, a thread for the blocking library. Run alone, this file is the vendor.
+
+The bars are measured on one core, for both: where a call goes from one core to another and back, as any asyncio program
+that uses boto3 must let it, cold caches cost more than all our code (the last two lines show it).
 """
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import boto3
@@ -23,7 +28,7 @@ from providers.email import EmailMessage
 if TYPE_CHECKING:
     from types_boto3_sesv2 import SESV2Client
 
-IN_FLIGHT, ROUNDS, ENOUGH = 32, 20, 1.15
+IN_FLIGHT, LEAST, ROUNDS, ENOUGH = 32, 3, 20, 1.15
 MAILS = {1: 300, IN_FLIGHT: 640}
 BAR = 1.2
 
@@ -57,28 +62,30 @@ def bare_client(url: str) -> "SESV2Client":
     )
 
 
-def theirs(client: "SESV2Client", in_flight: int) -> float:
-    def send(_: int) -> None:
-        client.send_email(
-            FromEmailAddress=SENDER,
-            Destination={"ToAddresses": [READER]},
-            Content={
-                "Simple": {
-                    "Subject": {"Data": SUBJECT, "Charset": "UTF-8"},
-                    "Body": {"Html": {"Data": HTML, "Charset": "UTF-8"}},
-                    "Headers": [{"Name": "X-PM-Id", "Value": "0" * 32}],
-                }
-            },
-            EmailTags=[{"Name": "pm_id", "Value": "0" * 32}, {"Name": "order_id", "Value": "1001"}],
-        )
+def theirs_once(client: "SESV2Client", _: int = 0) -> None:
+    client.send_email(
+        FromEmailAddress=SENDER,
+        Destination={"ToAddresses": [READER]},
+        Content={
+            "Simple": {
+                "Subject": {"Data": SUBJECT, "Charset": "UTF-8"},
+                "Body": {"Html": {"Data": HTML, "Charset": "UTF-8"}},
+                "Headers": [{"Name": "X-PM-Id", "Value": "0" * 32}],
+            }
+        },
+        EmailTags=[{"Name": "pm_id", "Value": "0" * 32}, {"Name": "order_id", "Value": "1001"}],
+    )
 
+
+def theirs(client: "SESV2Client", in_flight: int) -> float:
     if in_flight == 1:
-        send(0)
+        theirs_once(client)
         begun = time.process_time()
-        for number in range(MAILS[1]):
-            send(number)
+        for _ in range(MAILS[1]):
+            theirs_once(client)
         return (time.process_time() - begun) / MAILS[1] * 1e6
     with ThreadPoolExecutor(in_flight) as pool:
+        send = partial(theirs_once, client)
         list(pool.map(send, range(in_flight * 2)))
         begun = time.process_time()
         list(pool.map(send, range(MAILS[in_flight])))
@@ -97,37 +104,73 @@ async def ours(providers: Providers, in_flight: int) -> float:
     return (time.process_time() - begun) / MAILS[in_flight] * 1e6
 
 
+@contextmanager
+def one_core() -> Iterator[None]:
+    """This process on one core meanwhile, where the system can do that."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+async def handed_over(client: "SESV2Client") -> float:
+    """Bare boto3 as an asyncio program uses it, one mail after the other."""
+    begun = time.process_time()
+    for _ in range(MAILS[1]):
+        await asyncio.to_thread(theirs_once, client)
+    return (time.process_time() - begun) / MAILS[1] * 1e6
+
+
 def compare(report: Report, url: str, in_flight: int) -> None:
     """Best against best, in turns: on a shared machine quiet moments have to be waited for."""
-    settings = Settings(
-        mode="live",
-        vendors={"email": "ses"},
-        base_urls={"ses": url},
-        environ={
-            "SES_ACCESS_KEY_ID": KEY,
-            "SES_SECRET_ACCESS_KEY": SECRET,
-            "SES_REGION": REGION,
-            "SES_FROM_EMAIL": SENDER,
-        },
-        env_file=None,
-    )
     client = bare_client(url)
     our = their = float("inf")
 
     async def main() -> None:
         nonlocal our, their
-        async with Providers(settings, hooks=()) as providers:
-            for _ in range(ROUNDS):
+        async with opened(url) as providers:
+            for number in range(ROUNDS):
                 their = min(their, await asyncio.to_thread(theirs, client, in_flight))
                 our = min(our, await ours(providers, in_flight))
-                if our / their < ENOUGH:
+                if number >= LEAST and our / their < ENOUGH:
                     break
 
-    asyncio.run(main())
+    with one_core():
+        asyncio.run(main())
     client.close()
     report.note(f"{in_flight} in flight: bare boto3", f"{their:,.0f} us")
     report.note(f"{in_flight} in flight: this package", f"{our:,.0f} us")
     report.at_most(f"{in_flight} in flight: times the CPU of bare boto3", our / their, BAR, "x")
+
+
+def on_all_cores(report: Report, url: str) -> None:
+    client = bare_client(url)
+
+    async def main() -> tuple[float, float]:
+        async with opened(url) as providers:
+            rounds = [(await handed_over(client), await ours(providers, 1)) for _ in range(6)]
+        return min(their for their, _ in rounds), min(our for _, our in rounds)
+
+    their, our = asyncio.run(main())
+    client.close()
+    report.note("on all cores, 1 in flight: bare boto3, awaited in a thread", f"{their:,.0f} us")
+    report.note("on all cores, 1 in flight: this package", f"{our:,.0f} us")
+
+
+def opened(url: str) -> Providers:
+    environ = {
+        "SES_ACCESS_KEY_ID": KEY,
+        "SES_SECRET_ACCESS_KEY": SECRET,
+        "SES_REGION": REGION,
+        "SES_FROM_EMAIL": SENDER,
+    }
+    settings = Settings(mode="live", vendors={"email": "ses"}, base_urls={"ses": url}, environ=environ, env_file=None)
+    return Providers(settings, hooks=())
 
 
 def run(report: Report) -> None:
@@ -135,6 +178,7 @@ def run(report: Report) -> None:
     with vendor() as url:
         for in_flight in MAILS:
             compare(report, url, in_flight)
+        on_all_cores(report, url)
 
 
 if __name__ == "__main__":
