@@ -278,19 +278,24 @@ class Pipeline:
 
     def _finish(self, error: ProviderError, call: Call, target: Target[A]) -> None:
         """Once, before the error leaves: who, what, nothing secret, and the worst outcome of all attempts."""
-        error.vendor = error.vendor or target.facts.vendor
-        error.operation = error.operation or call.operation.name
-        error.message = target.redact(error.message)
-        error.args = (error.message,)
-        if error.code is not None:
-            error.code = target.redact(error.code)[:100]
-        if error.request_id is not None:
-            error.request_id = target.redact(error.request_id)
+        sign(error, target, call.operation.name)
         if call.operation.effect is Effect.IDEMPOTENT:
             error.retryable = error.repeatable
         elif call.unknown:
             error.outcome = Outcome.UNKNOWN
             error.retryable = call.key is not None and call.operation.name in target.facts.deduplicates
+
+
+def sign(error: ProviderError, target: Target[A], operation: str) -> None:
+    """Say in an error that leaves who failed at what, and nothing secret."""
+    error.vendor = error.vendor or target.facts.vendor
+    error.operation = error.operation or operation
+    error.message = target.redact(error.message)
+    error.args = (error.message,)
+    if error.code is not None:
+        error.code = target.redact(error.code)[:100]
+    if error.request_id is not None:
+        error.request_id = target.redact(error.request_id)
 
 
 def refuse_unsupported(operation: Operation, facts: VendorFacts) -> None:

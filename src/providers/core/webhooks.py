@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from providers.core.errors import WebhookVerificationError
-from providers.core.pipeline import Adapter
+from providers.core.errors import ProviderError, WebhookVerificationError
+from providers.core.pipeline import Adapter, sign
 
 if TYPE_CHECKING:
     from providers.core.models import RawRequest, WebhookResult
+    from providers.core.pipeline import Target
     from providers.core.route import Route
 
 E = TypeVar("E")
@@ -29,11 +30,30 @@ class ReceivingAdapter(Adapter, Protocol[E]):
 A = TypeVar("A", bound="ReceivingAdapter[Any]")
 
 
-def receiver(route: Route[A], request: RawRequest, vendor: str | None) -> A:
-    """The adapter this webhook is for. Raises `WebhookVerificationError` unless exactly one recognises it."""
+async def receive(route: Route[A], request: RawRequest, vendor: str | None, *, operation: str) -> WebhookResult[Any]:
+    """What the adapter this webhook is for makes of it.
+
+    Raises `WebhookVerificationError` unless exactly one recognises it. No pipeline stands around this: errors that
+    leave are named and cleaned here.
+    """
+    target = _receiver(route, request, vendor)
+    adapter = target.ready_now()
+    try:
+        return await adapter.webhook(request)
+    except ProviderError as error:
+        sign(error, target, operation)
+        raise
+    except Exception as error:
+        named = adapter.translate(error)
+        if named is None:
+            raise
+        sign(named, target, operation)
+        raise named from error
+
+
+def _receiver(route: Route[A], request: RawRequest, vendor: str | None) -> Target[A]:
     targets = route.targets if vendor is None else (route.target(vendor),)
-    adapters = [target.ready_now() for target in targets]
-    receivers = [adapter for adapter in adapters if adapter.recognises(request)]
+    receivers = [target for target in targets if target.ready_now().recognises(request)]
     if len(receivers) == 1:
         return receivers[0]
     who = "more than one" if receivers else "none"

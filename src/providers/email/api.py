@@ -20,7 +20,7 @@ from providers.core.errors import (
 from providers.core.ids import new_id
 from providers.core.models import RawRequest, Ref, WebhookEndpoint, WebhookResult
 from providers.core.operation import Effect, Operation
-from providers.core.webhooks import ReceivingAdapter, receiver
+from providers.core.webhooks import ReceivingAdapter, receive
 from providers.email.address import normalise
 from providers.email.events import EmailEvent
 from providers.email.models import (
@@ -263,7 +263,7 @@ class Email(Capability[EmailAdapter]):
     ) -> WebhookResult[EmailEvent]:
         """Verify a vendor's request on its raw bytes, then read its events. Raises `WebhookVerificationError`."""
         with self._within(timeout, "email.webhook"):
-            return await receiver(self._route, request, vendor).webhook(request)
+            return await receive(self._route, request, vendor, operation="email.webhook")
 
     async def ensure_webhook(
         self, url: str, *, vendor: str | None = None, timeout: float | None = None

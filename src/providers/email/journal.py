@@ -211,7 +211,6 @@ class Journal:
                 else:
                     counts[state] += 1
         counts[EntryState.INVALID] = len(invalid)
-        counts[EntryState.INVALID] = len(invalid)
         for address in failed:
             counts[EntryState.FAILED] += await self._store.get(self.claim_key(address)) is None
         del counts[EntryState.GONE]

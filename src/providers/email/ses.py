@@ -66,7 +66,7 @@ from providers.email.ses_mail import (
 )
 from providers.email.template import Names
 from providers.vendors import sns
-from providers.vendors.aws import LIBRARY_ERRORS, Aws, ClientError, check_parameters, code_of, translate
+from providers.vendors.aws import Aws, ClientError, check_parameters, code_of, translate
 
 if TYPE_CHECKING:
     from types_boto3_sesv2 import SESV2Client
@@ -356,24 +356,14 @@ class SesEmail:
 
         The end of a subscription is answered and has no events: `ensure_webhook` begins a new one.
         """
-        try:
-            if not self._topics:
-                msg = "SES_SNS_TOPIC_ARN is not set; without it no event can be trusted"
-                raise ConfigurationError(msg, field="SES_SNS_TOPIC_ARN")
-            message = await self._sns.receive(request)
-            events: tuple[EmailEvent, ...] = ()
-            if message.type is sns.SnsType.NOTIFICATION:
-                events = parse_events(message.text, message.id, self._clock.time())
-            return WebhookResult[EmailEvent](events=events)
-        except LIBRARY_ERRORS as error:
-            # No pipeline stands around this.
-            named = self.translate(error)
-            if named is None:
-                raise
-            raise self._ours(named) from error
-        except ProviderError as error:
-            self._ours(error)
-            raise
+        if not self._topics:
+            msg = "SES_SNS_TOPIC_ARN is not set; without it no event can be trusted"
+            raise ConfigurationError(msg, field="SES_SNS_TOPIC_ARN")
+        message = await self._sns.receive(request)
+        events: tuple[EmailEvent, ...] = ()
+        if message.type is sns.SnsType.NOTIFICATION:
+            events = parse_events(message.text, message.id, self._clock.time())
+        return WebhookResult[EmailEvent](events=events)
 
     async def check(self) -> CheckResult:
         """`GetAccount`: the quota of 24 hours, the rate, the sandbox."""
@@ -406,13 +396,6 @@ class SesEmail:
 
     async def aclose(self) -> None:
         """Nothing of its own."""
-
-    def _ours(self, error: ProviderError) -> ProviderError:
-        """The error, saying whose it is and nothing secret."""
-        error.vendor, error.operation = "ses", "email.webhook"
-        error.message = self._aws.redact(error.message)
-        error.args = (error.message,)
-        return error
 
     def _prepared(self, operation: str, request: Request, message: EmailMessage) -> SESV2Client:
         """The client, for a request that has got the caller's options and passes as the vendor's."""

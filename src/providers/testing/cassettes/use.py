@@ -138,10 +138,6 @@ class Cassette:
         """While recording: write `placeholder` wherever `value` (6 characters or more) would stand."""
         self._deck.scrub.add(names={value: placeholder})
 
-    def add_secret(self, *values: str) -> None:
-        """Never write these, in any encoding."""
-        self._deck.scrub.add(values)
-
     def providers(
         self, *, store: Store | None = None, transport: Transport | None = None, hooks: Collection[Hook] | None = None
     ) -> Providers:
