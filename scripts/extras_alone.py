@@ -24,10 +24,21 @@ BUILD = "hatchling"
 
 # What works once the extra is there. A new extra is added here, or the script stops.
 ENABLES = {
-    "": ["providers", "providers.cli.app", "providers.email", "providers.email.demo", "providers.runtime"],
+    "": [
+        "providers",
+        "providers.billing.demo",
+        "providers.cli.app",
+        "providers.email",
+        "providers.email.demo",
+        "providers.runtime",
+        "providers.sms.demo",
+    ],
     "http": ["providers.core.transport_aiohttp"],
     "sendgrid": ["providers.email.sendgrid"],
     "ses": ["providers.email.ses", "providers.vendors.aws", "providers.vendors.sns"],
+    "twilio": ["providers.sms.twilio"],
+    "sns": ["providers.sms.sns", "providers.vendors.aws", "providers.vendors.sns"],
+    "stripe": ["providers.billing.stripe"],
     "httpx": ["providers.core.transport_httpx"],
     "redis": ["providers.core.redis"],
     "otel": ["providers.core.otel"],
@@ -43,6 +54,9 @@ ENABLES = {
         "providers.core.transport_httpx",
         "providers.email.sendgrid",
         "providers.email.ses",
+        "providers.billing.stripe",
+        "providers.sms.sns",
+        "providers.sms.twilio",
     ],
 }
 
@@ -57,6 +71,8 @@ LIBRARIES = {
     "opentelemetry-api": "opentelemetry",
     "pytest": "pytest",
     "sendgrid": "sendgrid",
+    "stripe": "stripe",
+    "twilio": "twilio",
     "vcrpy": "vcr",
 }
 

@@ -180,6 +180,8 @@ class File:
         result, item = self._result(node)
         for each in _annotations(node):
             self._need(made, each)
+        for each in filter(None, (*node.args.defaults, *node.args.kw_defaults)):
+            self.running |= {(made.imports[name], name) for name in _names(each) if name in made.imports}
         self._check(made, node)
         call = f"{twin}.{node.name}"
         if item:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 pytest_plugins = ("pytester",)
 
 
+PREFIXES = ("PROVIDER_", "SENDGRID_", "SES_", "SNS_", "STRIPE_", "TWILIO_", "AWS_", "EMAIL_FROM_")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     network.block()
     config.add_cleanup(network.unblock)
@@ -34,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own keys must not reach a test."""
     for name in list(os.environ):
-        if name.startswith(("PROVIDER_", "SENDGRID_", "SES_", "AWS_", "EMAIL_FROM_")) or name in {"ENV", "ENVIRONMENT"}:
+        if name.startswith(PREFIXES) or name in {"ENV", "ENVIRONMENT"}:
             monkeypatch.delenv(name)
 
 

@@ -44,6 +44,20 @@ CAPABILITIES: Mapping[str, CapabilityEntry] = {
             facts="providers.email.facts:FACTS",
             default=("sendgrid", "ses"),
         ),
+        CapabilityEntry(
+            name="sms",
+            summary="texts to phones",
+            api="providers.sms.api:Sms",
+            facts="providers.sms.facts:FACTS",
+            default=("twilio", "sns"),
+        ),
+        CapabilityEntry(
+            name="billing",
+            summary="checkouts, subscriptions, refunds",
+            api="providers.billing.api:Billing",
+            facts="providers.billing.facts:FACTS",
+            default=("stripe",),
+        ),
     )
 }
 

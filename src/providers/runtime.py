@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
+    from providers.billing.api import Billing
     from providers.core.capability import Capability, Context
     from providers.core.clock import Clock
     from providers.core.faults import Faults
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from providers.core.transport import Transport
     from providers.core.writes import Writes
     from providers.email.api import Email
+    from providers.sms.api import Sms
 
 LONGEST_TENANT = 200
 
@@ -51,6 +53,16 @@ class Scope:
     def email(self) -> Email:
         """E-mail."""
         return cast("Email", self._made.get("email") or self.capability("email"))
+
+    @property
+    def sms(self) -> Sms:
+        """SMS."""
+        return cast("Sms", self._made.get("sms") or self.capability("sms"))
+
+    @property
+    def billing(self) -> Billing:
+        """Billing."""
+        return cast("Billing", self._made.get("billing") or self.capability("billing"))
 
     @property
     def unknowns(self) -> Writes:

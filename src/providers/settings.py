@@ -38,6 +38,7 @@ GENERAL = {
     "PROVIDER_SERVICE": "name of this service, shown to vendors as user agent",
     "PROVIDER_PLUGINS": "third-party vendors that may be loaded, e.g. email.postmark; unset: all that are installed",
     "PROVIDER_EMAIL_REDIRECT_TO": "staging: every mail goes to this address instead",
+    "PROVIDER_SMS_REDIRECT_TO": "staging: every text goes to this number instead",
 }
 """Settings of ours that name no vendor or capability, and what they mean."""
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
+    from providers.billing._sync import Billing
     from providers.core import models
     from providers.core._sync import Capability, Writes
     from providers.core.clock import Clock
@@ -30,14 +31,17 @@ if TYPE_CHECKING:
     from providers.core.transport import Transport
     from providers.email._sync import CampaignStatus, Email
     from providers.selection import Selection
+    from providers.sms._sync import Sms
 
 __all__ = [
+    "Billing",
     "BlockingCallError",
     "CampaignStatus",
     "CredentialSource",
     "Email",
     "Providers",
     "Scope",
+    "Sms",
     "Writes",
     "close",
     "current",
@@ -52,7 +56,9 @@ _HOMES = {
     "iterate": "core.portal",
     "run": "core.portal",
     "Writes": "core._sync",
+    "Billing": "billing._sync",
     "Email": "email._sync",
+    "Sms": "sms._sync",
     "CampaignStatus": "email._sync",
 }
 
@@ -91,6 +97,16 @@ class Scope:
     def email(self) -> Email:
         """E-mail."""
         return cast("Email", self._made.get("email") or self.capability("email"))
+
+    @property
+    def sms(self) -> Sms:
+        """SMS."""
+        return cast("Sms", self._made.get("sms") or self.capability("sms"))
+
+    @property
+    def billing(self) -> Billing:
+        """Billing."""
+        return cast("Billing", self._made.get("billing") or self.capability("billing"))
 
     @property
     def unknowns(self) -> Writes:

@@ -59,7 +59,7 @@ class Accounts:
             for variable in facts.variables
             if variable.required
             and not any(own.get(name) for name in (variable.name, *variable.aliases))
-            and (variable.account or self._shared.settings.value(variable) is None)
+            and (not _inherits(variable, own) or self._shared.settings.value(variable) is None)
         )
 
     def target(self, facts: VendorFacts) -> Target[Adapter]:
@@ -135,7 +135,7 @@ class Accounts:
     def _values(self, facts: VendorFacts, own: Mapping[str, str]) -> dict[str, SecretStr]:
         values = self._shared.settings.credentials(facts)
         if self._tenant.has_accounts:
-            inherited = {v.name for v in facts.variables if not v.account}
+            inherited = {v.name for v in facts.variables if _inherits(v, own)}
             values = {name: value for name, value in values.items() if name in inherited}
             for variable in facts.variables:
                 given = next((own[name] for name in (variable.name, *variable.aliases) if own.get(name)), None)
@@ -148,3 +148,8 @@ class Accounts:
             msg = f"{facts.title}: {', '.join(missing)} missing {whose}"
             raise ConfigurationError(msg, vendor=facts.vendor, tenant=tenant)
         return values
+
+
+def _inherits(variable: Variable, own: Mapping[str, str]) -> bool:
+    """Whether a tenant with these credentials gets the platform's value."""
+    return not variable.account or bool(variable.inherited_with and own.get(variable.inherited_with))

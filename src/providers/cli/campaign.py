@@ -27,8 +27,9 @@ from providers.cli.people import Count, People, Row, Unusable
 from providers.cli.status import state_name
 from providers.core.clock import SystemClock
 from providers.core.errors import ConfigurationError, InvalidRequestError, ProviderError
+from providers.core.sending import SendState
 from providers.email.campaign import SMALL, campaigns
-from providers.email.models import EmailMessage, Recipient, SendOutcome, SendState
+from providers.email.models import EmailMessage, Recipient, SendOutcome
 from providers.email.template import Names
 from providers.runtime import Providers
 from providers.settings import Settings

@@ -6,7 +6,8 @@ import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from providers.core.errors import ConflictError
+from providers.core.errors import ConflictError, ProviderError
+from providers.core.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -38,4 +39,8 @@ async def locked(
         yield
     finally:
         # Also after a cancelled question: it may have been answered with yes.
-        await store.swap(key, mine, None)
+        try:
+            await store.swap(key, mine, None)
+        except ProviderError:
+            # What was done under it is done; the lease frees it.
+            logger.exception("the lock %s could not be released", name)

@@ -201,14 +201,17 @@ class WebhookResult(Model, Generic[T]):
 
 
 class WebhookEndpoint(Model):
-    """A registered webhook. `secret` verifies its requests: store it, it may not be shown again."""
+    """A registered webhook. `secret` verifies its requests: store it, it may not be shown again.
+
+    None where it was registered before, by a vendor that shows the secret only then.
+    """
 
     ref: Ref
-    secret: SecretStr
+    secret: SecretStr | None
 
     @field_serializer("secret", when_used="json")
-    def _masked(self, secret: SecretStr) -> str:
-        return str(secret)
+    def _masked(self, secret: SecretStr | None) -> str | None:
+        return None if secret is None else str(secret)
 
 
 class CredentialSource(Protocol):

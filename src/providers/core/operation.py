@@ -41,7 +41,8 @@ class Operation:
         attempts: how often one vendor is tried at most.
         unit: what is counted against prices and budgets, e.g. `"email"`.
         cache: seconds a READ may be answered from the cache; 0 never.
-        exclusive: one at a time per account, over all processes: it looks whether something is there, then makes it.
+        exclusive: one at a time per account and payload, over all processes: it looks whether something is there, then
+            makes it.
 
     """
 
@@ -67,6 +68,8 @@ class Variable:
         secret: masked everywhere.
         required: live cannot start without it.
         account: belongs to one account (never inherited by a tenant's view) rather than to the application.
+        inherited_with: a variable by whose value a tenant names an account of its own that the platform's value of
+            this one acts for; a tenant that gives it inherits this one.
         example: a value of the right form for templates.
 
     """
@@ -78,6 +81,7 @@ class Variable:
     secret: bool = False
     required: bool = True
     account: bool = True
+    inherited_with: str = ""
     example: str = ""
 
 
@@ -120,7 +124,8 @@ class VendorFacts:
         prices: per unit, in `currency`.
         rate, concurrency: what the vendor allows one account; `PROVIDER_RATE_<VENDOR>` overrides the rate.
         rate_per: what the rate counts.
-        deduplicates: operations which the vendor itself does only once for one key.
+        deduplicates: operations which the vendor itself does only once for one key...
+        deduplicates_for: ...used again within this many seconds.
         unsupported: operation or feature -> why the vendor cannot express it.
         limits: named numbers, e.g. recipients of one message.
         not_applied_statuses: HTTP statuses >= 500 after which the vendor documents that nothing was done.
@@ -142,6 +147,7 @@ class VendorFacts:
     rate_per: Per = Per.CALL
     concurrency: int | None = None
     deduplicates: frozenset[str] = frozenset()
+    deduplicates_for: float = 86_400.0
     unsupported: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     limits: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     not_applied_statuses: frozenset[int] = frozenset()

@@ -303,3 +303,10 @@ def refuse_unsupported(operation: Operation, facts: VendorFacts) -> None:
     why = facts.unsupported.get(operation.name.partition(".")[2])
     if why is not None:
         raise UnsupportedOperationError(why)
+
+
+def refuse_features(facts: VendorFacts, request: object) -> None:
+    """Raise `UnsupportedOperationError` for a part of a request that is set and that the vendor cannot express."""
+    for feature, why in facts.unsupported.items():
+        if getattr(request, feature, None):
+            raise UnsupportedOperationError(f"{feature}: {why}", field=feature)

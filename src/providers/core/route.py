@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from providers.core.errors import Fault, InvalidRequestError, ProviderError, UnsupportedOperationError
@@ -18,7 +19,25 @@ if TYPE_CHECKING:
     from providers.core.operation import Operation
 
 A = TypeVar("A", bound=Adapter)
+A_contra = TypeVar("A_contra", bound=Adapter, contravariant=True)
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Safeguards(Generic[A_contra, T_co]):
+    """What stands round a write that must happen once.
+
+    Attributes:
+        before: raises when nothing may be sent. Asked once, after an earlier result of the same key.
+        look_up: how to find out what became of a write whose outcome is unknown, as a READ of its own.
+        find: what the vendor has made by this very request since a moment (unix time); None proves nothing.
+
+    """
+
+    before: Callable[[], Awaitable[None]] | None = None
+    look_up: Operation | None = None
+    find: Callable[[A_contra, float], Awaitable[T_co | None]] | None = None
 
 
 class Route(Generic[A]):
@@ -62,9 +81,11 @@ class Route(Generic[A]):
         units: int = 1,
         timeout: float | None = None,
         fresh: bool = False,
+        safeguards: Safeguards[A, T] | None = None,
     ) -> T:
         """The answer of the first vendor that gives one, by the rule of repetition."""
-        return await self._call(operation, self.targets, step, key, payload, units, timeout, fresh=fresh)
+        targets = self.targets
+        return await self._call(operation, targets, step, key, payload, units, timeout, fresh=fresh, guards=safeguards)
 
     async def one(
         self,
@@ -77,10 +98,11 @@ class Route(Generic[A]):
         units: int = 1,
         timeout: float | None = None,
         fresh: bool = False,
+        safeguards: Safeguards[A, T] | None = None,
     ) -> T:
         """The answer of the vendor named, or of the first configured."""
-        target = self.target(vendor)
-        return await self._call(operation, (target,), step, key, payload, units, timeout, fresh=fresh)
+        targets = (self.target(vendor),)
+        return await self._call(operation, targets, step, key, payload, units, timeout, fresh=fresh, guards=safeguards)
 
     async def every(
         self,
@@ -116,12 +138,13 @@ class Route(Generic[A]):
         timeout: float | None,
         *,
         fresh: bool,
+        guards: Safeguards[A, T] | None = None,
     ) -> T:
         seconds = operation.timeout if timeout is None else timeout
         call = Call(operation, self._pipeline.clock.monotonic() + seconds, key, units)
         if self._pipeline.hooks:
-            return await self._watched(call, lambda: self._recorded(call, targets, step, payload, fresh=fresh))
-        return await self._recorded(call, targets, step, payload, fresh=fresh)
+            return await self._watched(call, lambda: self._run(call, targets, step, payload, guards, fresh=fresh))
+        return await self._run(call, targets, step, payload, guards, fresh=fresh)
 
     async def carry_out(self, call: Call, step: Callable[[A], Awaitable[T]]) -> T:
         """As `first`, for who keeps the record of the call: a write with a journal of its own."""
@@ -129,39 +152,24 @@ class Route(Generic[A]):
             return await self._watched(call, lambda: self._in_order(call, self.targets, step))
         return await self._in_order(call, self.targets, step)
 
-    async def _recorded(
+    async def _run(
         self,
         call: Call,
         targets: tuple[Target[A], ...],
         step: Callable[[A], Awaitable[T]],
         payload: object,
+        guards: Safeguards[A, T] | None,
         *,
         fresh: bool,
     ) -> T:
-        """Under the call's idempotency key, or through the cache, as the operation says."""
+        """Under the call's idempotency key, its lock, or through the cache, as the operation says."""
         operation = call.operation
         if operation.effect is Effect.ONCE:
-            if call.key is not None:
-                return await self._pipeline.writes.once(
-                    call,
-                    call.key,
-                    payload_digest(payload),
-                    lambda: self._in_order(call, targets, step),
-                    scope=self._scope,
-                    limiter=targets[0].guards.limiter,
-                )
-            try:
-                return await self._in_order(call, targets, step)
-            except BaseException as error:
-                if call.unknown:
-                    await self._pipeline.writes.note_unknown(
-                        operation, error, scope=self._scope, payload=payload_digest(payload)
-                    )
-                raise
+            return await self._once(call, targets, step, payload, guards)
         if operation.exclusive:
             from providers.core.lock import locked
 
-            name = f"{operation.name}/{targets[0].account}"
+            name = f"{operation.name}/{targets[0].account}/{payload_digest(payload)}"
             pipeline = self._pipeline
             async with locked(name, store=pipeline.store, clock=pipeline.clock, deadline=call.deadline):
                 return await self._in_order(call, targets, step)
@@ -177,6 +185,72 @@ class Route(Generic[A]):
                 deadline=lambda: clock.timeout(call.deadline - clock.monotonic()),
             )
         return await self._in_order(call, targets, step)
+
+    async def _once(
+        self,
+        call: Call,
+        targets: tuple[Target[A], ...],
+        step: Callable[[A], Awaitable[T]],
+        payload: object,
+        guards: Safeguards[A, T] | None,
+    ) -> T:
+        operation, pipeline = call.operation, self._pipeline
+
+        async def run() -> T:
+            if guards is None:
+                return await self._in_order(call, targets, step)
+            if guards.before is not None:
+                await guards.before()
+            began = pipeline.clock.time()
+            try:
+                return await self._in_order(call, targets, step)
+            except ProviderError:
+                found = await find(call.vendor, began) if call.unknown else None
+                if found is None:
+                    raise
+                return found
+
+        async def find(vendor: str, since: float) -> T | None:
+            return None if guards is None else await self._find(call, targets, guards, vendor, since)
+
+        if call.key is not None:
+            facts = targets[0].facts
+            alone = len(targets) == 1 and operation.name in facts.deduplicates
+            return await pipeline.writes.once(
+                call,
+                call.key,
+                payload_digest(payload),
+                run,
+                scope=self._scope,
+                limiter=targets[0].guards.limiter,
+                find=find,
+                deduplicated_for=facts.deduplicates_for if alone else 0.0,
+            )
+        try:
+            return await run()
+        except BaseException as error:
+            if call.unknown:
+                await pipeline.writes.note_unknown(operation, error, scope=self._scope, payload=payload_digest(payload))
+            raise
+
+    async def _find(
+        self, call: Call, targets: tuple[Target[A], ...], guards: Safeguards[A, T], vendor: str, since: float
+    ) -> T | None:
+        """What became of a write: from the vendor that was asked, or from each where that is not known."""
+        find, operation = guards.find, guards.look_up
+        if find is None or operation is None:
+            return None
+        for target in targets:
+            if vendor in {"", target.facts.vendor}:
+                try:
+                    looking = Call(operation, call.deadline)
+                    found = await self._pipeline.run(looking, target, lambda adapter: find(adapter, since))
+                except ProviderError as error:
+                    logger.info("%s at %s found nothing out: %r", operation.name, target.facts.vendor, error)
+                    continue
+                if found is not None:
+                    return found
+        return None
 
     async def _in_order(self, call: Call, targets: tuple[Target[A], ...], step: Callable[[A], Awaitable[T]]) -> T:
         last = len(targets) - 1

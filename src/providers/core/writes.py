@@ -163,12 +163,17 @@ class Writes:
         *,
         scope: str,
         limiter: Limiter | None = None,
+        find: Callable[[str, float], Awaitable[T | None]] | None = None,
+        deduplicated_for: float = 0.0,
     ) -> T:
         """The result of `run`, or that of the first call with this key.
 
         The key is claimed and the place that `limiter` asks for is taken by one question to the store.
-        Raises `ConflictError` for another payload under the key, or a twin that is still busy at `deadline`; the
-        stored failure, again UNKNOWN, when the first call's outcome is not known.
+        Raises `ConflictError` for another payload under the key, or a twin that is still busy at `deadline`.
+
+        When the first call's outcome is not known: within `deduplicated_for` seconds of it `run` is called, since the
+        vendor itself does a key only once; else `find` is asked, with the vendor (`""`: not recorded) and the time of
+        that call. Where neither helps the stored failure is raised, UNKNOWN again.
         """
         operation = call.operation
         name = f"{scope}/{operation.name}/{key}"
@@ -180,6 +185,17 @@ class Writes:
             if await self._store.swap("write/" + name, _dump(mine), None):
                 await self._store.put([("open/" + name, None)])
             raise
+        if first is not None and first.state is State.UNKNOWN:
+            if self._clock.time() - first.at < deduplicated_for:
+                # The vendor counts from the first use of the key.
+                mine = mine._replace(at=first.at)
+                await self._claim_again(name, first, mine)
+                first = None
+            elif find is not None and (found := await find(first.vendor, first.at)) is not None:
+                await self._done(name, first, found)
+                return found
+            else:
+                raise _unknown(first)
         if first is not None:
             return cast("T", _answer(operation, first))
         try:
@@ -194,12 +210,21 @@ class Writes:
             # The vendor checked it and did nothing: the real one is still to come.
             await self._record([("write/" + name, None), ("open/" + name, None)])
             return result
-        done = mine._replace(state=State.DONE, result=cast("BaseModel", result))
-        await self._record([("write/" + name, _dump(done)), ("open/" + name, None)], ttl=KEPT)
+        await self._done(name, mine, result)
         return result
 
+    async def _done(self, name: str, record: Record, result: object) -> None:
+        done = record._replace(state=State.DONE, result=cast("BaseModel", result), error="")
+        await self._record([("write/" + name, _dump(done)), ("open/" + name, None)], ttl=KEPT)
+
+    async def _claim_again(self, name: str, unknown: Record, mine: Record) -> None:
+        """Make an unknown write ours. Raises `ConflictError` when another call has done so just before."""
+        if not await self._store.swap("write/" + name, _dump(unknown), _dump(mine)):
+            msg = "a call with the same idempotency key has just begun"
+            raise ConflictError(msg, code="in_flight", retryable=True, retry_after=1.0)
+
     async def _first(self, name: str, mine: Record, call: Call, limiter: Limiter | None) -> Record | None:
-        """The settled record of the first call with this key; None when that is us. Waits for a twin."""
+        """The record of the first call with this key, once that has ended; None when that is us. Waits for a twin."""
         items = [("write/" + name, _dump(mine)), ("open/" + name, b"")]
         while True:
             meter = None if limiter is None else limiter.meter(call.counted, call.deadline)
@@ -212,10 +237,8 @@ class Writes:
             if record.payload != mine.payload:
                 msg = "this idempotency key was used for another request"
                 raise ConflictError(msg, code="key_reused", field="idempotency_key")
-            if record.state is State.DONE:
+            if record.state is not State.STARTED:
                 return record
-            if record.state is State.UNKNOWN:
-                raise _unknown(record)
             if not alive(record.owner, record.at, self._clock.time()):
                 await self._mark_dead("write/" + name, there, record)
                 continue

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from providers.core.sending import SendState
     from providers.email.api import Email, EmailAdapter
     from providers.email.demo import DemoEmail
     from providers.email.events import EmailEvent, EmailEventType
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
         Recipient,
         SendingDomain,
         SendOutcome,
-        SendState,
         Suppression,
         SuppressionReason,
     )
@@ -66,4 +66,8 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
+    if name == "SendState":
+        from providers.core.sending import SendState
+
+        return SendState
     return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'models')}"), name)

@@ -12,14 +12,13 @@ from providers.core.capability import Capability, Context, as_ref
 from providers.core.errors import (
     ConfigurationError,
     InvalidRequestError,
-    NotFoundError,
     ProviderError,
-    RejectedError,
-    UnsupportedOperationError,
 )
 from providers.core.ids import new_id
 from providers.core.models import RawRequest, Ref, WebhookEndpoint, WebhookResult
 from providers.core.operation import Effect, Operation
+from providers.core.pipeline import refuse_features
+from providers.core.sending import SendState, failed_state
 from providers.core.webhooks import ReceivingAdapter, receive
 from providers.email.address import normalise
 from providers.email.events import EmailEvent
@@ -30,7 +29,6 @@ from providers.email.models import (
     Recipient,
     SendingDomain,
     SendOutcome,
-    SendState,
     Suppression,
 )
 from providers.email.template import filled
@@ -312,9 +310,7 @@ async def _suppressions(adapter: EmailAdapter, cursor: str) -> tuple[list[Suppre
 
 def check_limits(facts: VendorFacts, message: EmailMessage, moment: float) -> None:
     """Raise for what this vendor is known to refuse or cannot express, before anything is sent."""
-    for feature, why in facts.unsupported.items():
-        if getattr(message, feature, None):
-            raise UnsupportedOperationError(f"{feature}: {why}", field=feature)
+    refuse_features(facts, message)
     limits = facts.limits
     people = len(message.to) + len(message.cc) + len(message.bcc)
     if people > limits.get("recipients", people):
@@ -338,15 +334,9 @@ def _too_much(field: str, what: str, most: str, facts: VendorFacts) -> None:
 
 def failure(index: int, key: str, recipient: str, error: ProviderError) -> SendOutcome:
     """The outcome of a mail that raised."""
-    if error.may_have_applied:
-        state = SendState.UNKNOWN
-    elif isinstance(error, RejectedError) and error.code == "suppressed":
-        state = SendState.SUPPRESSED
-    elif isinstance(error, InvalidRequestError | NotFoundError):
-        state = SendState.INVALID
-    else:
-        state = SendState.FAILED
-    return SendOutcome(index=index, key=key, recipient=recipient, state=state, error=error, reason=str(error))
+    return SendOutcome(
+        index=index, key=key, recipient=recipient, state=failed_state(error), error=error, reason=str(error)
+    )
 
 
 def _redirected(message: EmailMessage, to: str) -> EmailMessage:

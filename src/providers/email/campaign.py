@@ -23,6 +23,7 @@ from providers.core.errors import (
 )
 from providers.core.models import Ref
 from providers.core.pipeline import Call
+from providers.core.sending import SendState
 from providers.core.telemetry import logger
 from providers.core.writes import LEASE, owner, payload_digest
 from providers.email.address import has_control, normalise
@@ -39,7 +40,7 @@ from providers.email.journal import (
     claim_of,
     own_key,
 )
-from providers.email.models import MessageRef, Recipient, SendOutcome, SendState, SuppressionReason
+from providers.email.models import MessageRef, Recipient, SendOutcome, SuppressionReason
 from providers.email.template import Names
 
 if TYPE_CHECKING:

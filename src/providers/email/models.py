@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, field_validator, model_validator
 
-from providers.core.errors import ProviderError
 from providers.core.models import Model, Raw, Ref, RequestModel
+from providers.core.sending import MessageOutcome
 from providers.email.address import has_control, normalise_named, split
 
 LONGEST_TAG = 255
@@ -171,35 +171,10 @@ class MessageRef(Ref):
     dry_run: bool = False
 
 
-class SendState(StrEnum):
-    """What became of one mail of a batch."""
-
-    SENT = "sent"
-    """Accepted by the vendor."""
-    EARLIER = "earlier"
-    """This address had its mail already: in an earlier run, or earlier in the list."""
-    SUPPRESSED = "suppressed"
-    """Unsubscribed, bounced or complained before: not sent."""
-    INVALID = "invalid"
-    """Cannot be sent: bad address, missing variable."""
-    FAILED = "failed"
-    """Not sent: the vendor refused or was not there. Repeating is safe."""
-    UNKNOWN = "unknown"
-    """It may have been sent. Nothing sends it again unless somebody resolves it."""
-
-
-class SendOutcome(Model):
+class SendOutcome(MessageOutcome):
     """The outcome of one mail of a batch. `index` counts from 0 in the order given."""
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    index: int
-    key: str
-    recipient: str
-    state: SendState
     ref: MessageRef | None = None
-    error: Annotated[ProviderError | None, Field(exclude=True)] = None
-    reason: str = ""
 
 
 class MessageStatus(Model):

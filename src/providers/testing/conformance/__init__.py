@@ -17,17 +17,42 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from providers.testing.conformance.billing import BillingConformance as BillingConformance
+    from providers.testing.conformance.billing import BillingHarness as BillingHarness
     from providers.testing.conformance.email import EmailConformance as EmailConformance
     from providers.testing.conformance.email import EmailHarness as EmailHarness
     from providers.testing.conformance.email import SentMail as SentMail
+    from providers.testing.conformance.sms import SentText as SentText
+    from providers.testing.conformance.sms import SmsConformance as SmsConformance
+    from providers.testing.conformance.sms import SmsHarness as SmsHarness
 
-__all__ = ["EmailConformance", "EmailHarness", "SentMail"]
+__all__ = [
+    "BillingConformance",
+    "BillingHarness",
+    "EmailConformance",
+    "EmailHarness",
+    "SentMail",
+    "SentText",
+    "SmsConformance",
+    "SmsHarness",
+]
+
+_HOMES = {
+    "BillingConformance": "billing",
+    "BillingHarness": "billing",
+    "EmailConformance": "email",
+    "EmailHarness": "email",
+    "SentMail": "email",
+    "SentText": "sms",
+    "SmsConformance": "sms",
+    "SmsHarness": "sms",
+}
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    from providers.testing.conformance import email
+    from importlib import import_module
 
-    return getattr(email, name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -40,6 +40,7 @@ from providers.core.errors import (
     WebhookVerificationError,
 )
 from providers.core.models import CheckState, Model, RawRequest, Ref
+from providers.core.sending import SendState
 from providers.email.events import EmailEvent, EmailEventType
 from providers.email.models import (
     Attachment,
@@ -49,7 +50,6 @@ from providers.email.models import (
     Recipient,
     SendingDomain,
     SendOutcome,
-    SendState,
     Suppression,
 )
 from providers.testing.clock import ManualClock
@@ -685,6 +685,7 @@ class EmailConformance:
                 endpoint = await providers.email.ensure_webhook(inbox.url)
                 assert await providers.email.ensure_webhook(inbox.url) == endpoint
                 assert endpoint.ref.vendor == facts(providers).vendor
+                assert endpoint.secret is not None
                 secret = endpoint.secret.get_secret_value()
                 assert secret
                 assert secret not in endpoint.model_dump_json() + repr(endpoint)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from providers.testing.servers.faults import FaultServer as FaultServer
     from providers.testing.servers.sendgrid import SendGridServer as SendGridServer
     from providers.testing.servers.ses import SesServer as SesServer
+    from providers.testing.servers.sns import SnsServer as SnsServer
+    from providers.testing.servers.stripe import StripeServer as StripeServer
+    from providers.testing.servers.twilio import TwilioServer as TwilioServer
 
 __all__ = [
     "SERVERS",
@@ -24,12 +27,18 @@ __all__ = [
     "RecordedRequest",
     "SendGridServer",
     "SesServer",
+    "SnsServer",
+    "StripeServer",
+    "TwilioServer",
     "load_server",
 ]
 
 SERVERS: dict[str, str] = {
     "sendgrid": "providers.testing.servers.sendgrid:SendGridServer",
     "ses": "providers.testing.servers.ses:SesServer",
+    "twilio": "providers.testing.servers.twilio:TwilioServer",
+    "sns": "providers.testing.servers.sns:SnsServer",
+    "stripe": "providers.testing.servers.stripe:StripeServer",
 }
 
 _LAZY = {
@@ -39,6 +48,9 @@ _LAZY = {
     "RecordedRequest": "providers.testing.servers._host",
     "SendGridServer": "providers.testing.servers.sendgrid",
     "SesServer": "providers.testing.servers.ses",
+    "SnsServer": "providers.testing.servers.sns",
+    "StripeServer": "providers.testing.servers.stripe",
+    "TwilioServer": "providers.testing.servers.twilio",
 }
 
 

@@ -1,0 +1,48 @@
+"""Amounts in a currency's smallest unit, exactly: nothing is rounded, nothing is cut off."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from providers.core.errors import InvalidRequestError
+from providers.core.models import Money
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TWO = 2
+
+_NONE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THREE = "BHD IQD JOD KWD LYD OMR TND"
+_FOUR = "CLF UYW"
+
+DECIMALS: Mapping[str, int] = MappingProxyType(
+    {
+        currency: places
+        for places, currencies in ((0, _NONE), (3, _THREE), (4, _FOUR))
+        for currency in currencies.split(" ")
+    }
+)
+"""ISO 4217: how many decimals an amount of a currency has; two where nothing is said."""
+
+
+def to_minor(money: Money, *, decimals: Mapping[str, int] = DECIMALS, field: str = "amount") -> int:
+    """The amount as a whole number of smallest units: 1999 for 19.99 USD, 500 for 500 JPY, 1500 for 1.500 KWD.
+
+    `decimals` says what a vendor counts differently. Raises `InvalidRequestError` naming `field` for an amount that has
+    more decimals than that, or is no number at all.
+    """
+    places = decimals.get(money.currency, TWO)
+    shifted = money.amount.scaleb(places) if money.amount.is_finite() else money.amount
+    if not shifted.is_finite() or shifted != shifted.to_integral_value():
+        msg = f"{field}: {money} has more than {places} decimals, the most that {money.currency} has here"
+        raise InvalidRequestError(msg, field=field, code="decimals")
+    return int(shifted)
+
+
+def from_minor(amount: int, currency: str, *, decimals: Mapping[str, int] = DECIMALS) -> Money:
+    """The money of a whole number of smallest units; `currency` in any case."""
+    code = currency.upper()
+    return Money(amount=Decimal(amount).scaleb(-decimals.get(code, TWO)), currency=code)
