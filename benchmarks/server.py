@@ -11,6 +11,12 @@ NOTHING = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length:
 REPLY = b"HTTP/1.1 202 Accepted\r\nX-Message-Id: benchmark-message-id\r\nContent-Length: 0\r\n\r\n"
 
 
+def json_reply(status: int, body: bytes) -> bytes:
+    """For another vendor: what REPLY is to be instead."""
+    head = f"HTTP/1.1 {status} OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
 class Accepting(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

@@ -8,8 +8,6 @@ that uses boto3 must let it, cold caches cost more than all our code (the last t
 
 import asyncio
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +18,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 
-from benchmarks import server
+from benchmarks import server, setup
 from benchmarks.report import Report
 from providers import Providers, Settings
 from providers.email import EmailMessage
@@ -36,19 +34,6 @@ REGION, KEY, SECRET = "eu-central-1", "AKIA" + "BENCHMARKNOTAKEY", "benchmark/no
 SENDER, READER, SUBJECT = "shop@example.com", "ana@example.com", "Your order"
 HTML = "<p>" + "x" * 2500 + "</p>"
 BODY = b'{"MessageId":"0100019abcdef012-00000000-0000-4000-8000-000000000001-000000"}'
-ACCEPTED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
-
-
-@contextmanager
-def vendor() -> Iterator[str]:
-    """The accepting server, and its URL."""
-    command = [sys.executable, "-m", "benchmarks.ses"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        finally:
-            process.terminate()
 
 
 def bare_client(url: str) -> "SESV2Client":
@@ -175,12 +160,12 @@ def opened(url: str) -> Providers:
 
 def run(report: Report) -> None:
     report.section("One live e-mail through SES, 2.5 kB (CPU us a mail)")
-    with vendor() as url:
+    with setup.vendor(module="benchmarks.ses") as url:
         for in_flight in MAILS:
             compare(report, url, in_flight)
         on_all_cores(report, url)
 
 
 if __name__ == "__main__":
-    server.REPLY = ACCEPTED
+    server.REPLY = server.json_reply(200, BODY)
     asyncio.run(server.main())

@@ -48,9 +48,9 @@ def message() -> EmailMessage:
 
 
 @contextmanager
-def vendor(certificate: str = "") -> Iterator[str]:
-    """The accepting server, and its URL."""
-    command = [sys.executable, "-m", "benchmarks.server", *([certificate] if certificate else [])]
+def vendor(certificate: str = "", *, module: str = "benchmarks.server") -> Iterator[str]:
+    """The accepting server, and its URL. `module` says what it answers."""
+    command = [sys.executable, "-m", module, *([certificate] if certificate else [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -20,7 +20,7 @@ SOURCES = ROOT / "src"
 
 INTERNAL = {
     "Capability": {"route", "context"},
-    "Writes": {"once", "note_unknown"},
+    "Writes": {"once", "note_unknown", "settle"},
 }
 """Public methods that are for the rest of the package, not for its callers."""
 

@@ -59,7 +59,7 @@ class Accounts:
             for variable in facts.variables
             if variable.required
             and not any(own.get(name) for name in (variable.name, *variable.aliases))
-            and (not _inherits(variable, own) or self._shared.settings.value(variable) is None)
+            and (not _inherits(facts, variable, own) or self._shared.settings.value(variable) is None)
         )
 
     def target(self, facts: VendorFacts) -> Target[Adapter]:
@@ -135,7 +135,7 @@ class Accounts:
     def _values(self, facts: VendorFacts, own: Mapping[str, str]) -> dict[str, SecretStr]:
         values = self._shared.settings.credentials(facts)
         if self._tenant.has_accounts:
-            inherited = {v.name for v in facts.variables if _inherits(v, own)}
+            inherited = {v.name for v in facts.variables if _inherits(facts, v, own)}
             values = {name: value for name, value in values.items() if name in inherited}
             for variable in facts.variables:
                 given = next((own[name] for name in (variable.name, *variable.aliases) if own.get(name)), None)
@@ -150,6 +150,12 @@ class Accounts:
         return values
 
 
-def _inherits(variable: Variable, own: Mapping[str, str]) -> bool:
+def _inherits(facts: VendorFacts, variable: Variable, own: Mapping[str, str]) -> bool:
     """Whether a tenant with these credentials gets the platform's value."""
-    return not variable.account or bool(variable.inherited_with and own.get(variable.inherited_with))
+    if not variable.account:
+        return True
+    if not variable.inherited_with or not own.get(variable.inherited_with):
+        return False
+    # With a key of its own it is nobody's connected account: nothing of the platform's belongs to it.
+    keys = (each for each in facts.variables if each.required and each.inherited_with == variable.inherited_with)
+    return not any(own.get(name) for key in keys for name in (key.name, *key.aliases))

@@ -26,6 +26,33 @@ asyncio.run(main())
 """
 
 
+DEMO_TEXT = f"""
+import asyncio
+from providers import Providers, Settings
+from providers.sms import SmsMessage
+
+async def main():
+    async with Providers({SETTINGS}) as p:
+        await p.sms.send(SmsMessage(to="+15551230001", body="Hi"))
+
+asyncio.run(main())
+"""
+DEMO_CHECKOUT = f"""
+import asyncio
+from decimal import Decimal
+from providers import Money, Providers, Settings
+from providers.billing import CheckoutLine
+
+async def main():
+    async with Providers({SETTINGS}) as p:
+        mug = CheckoutLine(title="Mug", unit_price=Money(amount=Decimal(9), currency="USD"))
+        urls = {{"success_url": "https://shop.example.com/a", "cancel_url": "https://shop.example.com/b"}}
+        await p.billing.payment_checkout([mug], **urls)
+
+asyncio.run(main())
+"""
+
+
 def fresh(code: str) -> tuple[set[str], float]:
     """The modules that `code` loads in a new interpreter, and the CPU seconds it takes."""
     program = f"""
@@ -55,7 +82,8 @@ def test_importing_the_package_takes_at_most_ten_milliseconds() -> None:
 
 
 def test_opening_loads_no_http_no_vendor_and_nothing_heavy() -> None:
-    loaded, _ = fresh(f"from providers import Providers, Settings\nProviders({SETTINGS}, capabilities=('email',))")
+    capabilities = "('email', 'sms', 'billing')"
+    loaded, _ = fresh(f"from providers import Providers, Settings\nProviders({SETTINGS}, capabilities={capabilities})")
 
     assert "providers.runtime" in loaded
     assert not loaded & (HTTP | VENDORS | HEAVY)
@@ -68,12 +96,18 @@ def test_naming_what_one_needs_to_open_loads_no_event_loop() -> None:
     assert not loaded & (HTTP | VENDORS | HEAVY)
 
 
-def test_a_demo_mail_loads_no_http_library_no_vendor_and_nothing_heavy() -> None:
-    loaded, _ = fresh(DEMO_MAIL)
+DEMO = {"email": DEMO_MAIL, "sms": DEMO_TEXT, "billing": DEMO_CHECKOUT}
 
-    assert "providers.email.demo" in loaded
+
+@pytest.mark.parametrize("capability", DEMO)
+def test_demo_loads_no_http_library_no_vendor_no_other_capability_and_nothing_heavy(capability: str) -> None:
+    loaded, _ = fresh(DEMO[capability])
+
+    assert f"providers.{capability}.demo" in loaded
     assert not loaded & (HTTP | VENDORS | HEAVY)
-    assert not {name for name in loaded if name.startswith("providers.testing") or name == "providers.email.sendgrid"}
+    others = tuple(f"providers.{name}.api" for name in DEMO if name != capability)
+    assert not {name for name in loaded if name.startswith(("providers.testing", "providers.vendors", *others))}
+    assert not {f"providers.{path}" for path in ("email.sendgrid", "sms.twilio", "sms.sns", "billing.stripe")} & loaded
 
 
 def test_listing_capabilities_and_vendors_loads_no_adapter() -> None:
@@ -87,23 +121,54 @@ for name in catalog.CAPABILITIES:
     loaded, _ = fresh(code)
 
     assert not loaded & (HTTP | VENDORS | HEAVY | {"asyncio"})
-    assert not {name for name in loaded if name.endswith((".demo", ".sendgrid", ".api"))}
+    assert not {name for name in loaded if name.endswith((".demo", ".sendgrid", ".twilio", ".stripe", ".sns", ".api"))}
 
 
-def test_a_live_vendor_loads_no_other_vendors_library() -> None:
-    code = """
+LIVE = {
+    # The vendor's credentials, its adapter, and what that may load of vendors' libraries.
+    "sendgrid": ("email", "SendGridEmail", {"SENDGRID_API_KEY": "SG.k", "SENDGRID_FROM_EMAIL": "a@example.com"}, set()),
+    "twilio": (
+        "sms",
+        "TwilioSms",
+        {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "t", "TWILIO_PHONE_NUMBER": "+15005550006"},
+        set(),
+    ),
+    "sns": (
+        "sms",
+        "SnsSms",
+        {"SNS_ACCESS_KEY_ID": "AKIA", "SNS_SECRET_ACCESS_KEY": "s", "SNS_REGION": "eu-central-1"},
+        {"boto3", "botocore"},
+    ),
+    "stripe": ("billing", "StripeBilling", {"STRIPE_SECRET_KEY": "sk_test_k"}, {"stripe"}),
+}
+
+
+@pytest.mark.parametrize("vendor", LIVE)
+def test_a_live_vendor_loads_no_other_vendors_library(vendor: str) -> None:
+    capability, adapter, environ, own = LIVE[vendor]
+    code = f"""
 from providers import Providers, Settings
-environ = {"SENDGRID_API_KEY": "SG.k", "SENDGRID_FROM_EMAIL": "a@example.com"}
-Providers(Settings(mode="live", environ=environ, env_file=None)).email.vendors
-from providers.email import SendGridEmail
+p = Providers(Settings(mode="live", environ={environ!r}, env_file=None))
+assert p.{capability}.vendors == ({vendor!r},)
+from providers.{capability} import {adapter}
+p.{capability}.unwrap({adapter})
 """
     loaded, _ = fresh(code)
 
-    assert not loaded & VENDORS
-    assert not {name for name in loaded if name.split(".")[0] in {"httpx", "requests", "urllib3"}}
+    assert loaded & VENDORS <= own
+    assert not {name for name in loaded if name.split(".")[0] in {"httpx", "requests"}}
+    assert own or not {name for name in loaded if name.split(".")[0] == "urllib3"}
 
 
-PACKAGES = ["providers", "providers.errors", "providers.email", "providers.testing", "providers.testing.servers"]
+PACKAGES = [
+    "providers",
+    "providers.errors",
+    "providers.email",
+    "providers.sms",
+    "providers.billing",
+    "providers.testing",
+    "providers.testing.servers",
+]
 
 
 @pytest.mark.parametrize("name", PACKAGES)
@@ -116,7 +181,7 @@ def test_every_public_name_resolves(name: str) -> None:
         assert getattr(package, public) is not None
 
 
-@pytest.mark.parametrize("name", ["providers", "providers.email"])
+@pytest.mark.parametrize("name", ["providers", "providers.email", "providers.sms", "providers.billing"])
 def test_lazy_packages_are_honest_about_names_that_do_not_exist(name: str) -> None:
     package = importlib.import_module(name)
 
@@ -126,6 +191,8 @@ def test_lazy_packages_are_honest_about_names_that_do_not_exist(name: str) -> No
 
 
 def test_a_star_import_gives_all_public_names() -> None:
-    loaded, _ = fresh("from providers import *\nfrom providers.email import *\nProviders, EmailMessage, errors")
+    names = {"email": "EmailMessage", "sms": "SmsMessage", "billing": "CheckoutLine"}
+    stars = "\n".join(f"from providers.{capability} import *" for capability in names)
+    loaded, _ = fresh(f"from providers import *\n{stars}\nProviders, errors, {', '.join(names.values())}")
 
-    assert "providers.email.models" in loaded
+    assert {f"providers.{capability}.models" for capability in names} <= loaded

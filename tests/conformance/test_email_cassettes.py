@@ -36,8 +36,8 @@ from providers.testing.conformance._inbox import Inbox
 from providers.testing.conformance.email import EmailConformance, EmailHarness, SentMail
 from providers.testing.plugin import recording
 from providers.testing.servers import SendGridServer, SesServer
+from providers.testing.servers._aws import envelope as _ses_envelope
 from providers.testing.servers._sendgrid import events as _sendgrid_events
-from providers.testing.servers._ses import envelope as _ses_envelope
 from providers.testing.servers.ses import Signer, local_signer
 
 if TYPE_CHECKING:

@@ -74,6 +74,7 @@ MODELS = [
     WebhookReply(),
     WebhookResult[str](events=("a",)),
     WebhookEndpoint(ref=Ref(vendor="demo", id="a"), secret=SecretStr("hunter2")),
+    WebhookEndpoint(ref=Ref(vendor="demo", id="a"), secret=None),
 ]
 
 
@@ -88,6 +89,14 @@ def test_a_secret_is_masked_in_dumps_and_repr():
     endpoint = WebhookEndpoint(ref=Ref(vendor="demo", id="a"), secret=SecretStr("hunter2"))
 
     assert "hunter2" not in endpoint.model_dump_json() + repr(endpoint) + str(endpoint)
+
+
+def test_a_secret_that_was_not_shown_again_is_none_in_dumps():
+    endpoint = WebhookEndpoint(ref=Ref(vendor="demo", id="a"), secret=None)
+
+    assert endpoint.model_dump() == {"ref": {"vendor": "demo", "id": "a"}, "secret": None}
+    assert json.loads(endpoint.model_dump_json())["secret"] is None
+    assert WebhookEndpoint.model_validate_json(endpoint.model_dump_json()) == endpoint
 
 
 def test_a_vendors_reply_is_kept_out_of_repr_and_dumps():

@@ -92,6 +92,95 @@ def test_a_tenant_without_credentials_of_its_own_uses_the_platforms(vendor, live
     assert sent_with(alpha) == ["alpha-key-value"]
 
 
+CONNECTED = (
+    Variable(
+        name="ALPHA_KEY", purpose="the key", secret=True, inherited_with="ALPHA_ACCOUNT", aliases=("ALPHA_TOKEN",)
+    ),
+    Variable(name="ALPHA_SIGNS", purpose="signs webhooks", secret=True, required=False, inherited_with="ALPHA_ACCOUNT"),
+    Variable(name="ALPHA_LABEL", purpose="a label of the account", required=False),
+    Variable(name="ALPHA_ACCOUNT", purpose="a connected account", required=False),
+)
+PLATFORM = {"ALPHA_SIGNS": "platform-signs", "ALPHA_LABEL": "platform"}
+
+
+@pytest.mark.parametrize("kind", [dict, Vault], ids=["credentials", "source"])
+def test_a_tenant_that_names_a_connected_account_acts_with_the_platforms_key(vendor, live, mail, kind):
+    alpha = vendor("alpha", variables=CONNECTED, account="ALPHA_ACCOUNT")
+
+    async def scenario():
+        async with live(environ=PLATFORM) as p:
+            views = [p, *(p.scoped(name, credentials=kind(ALPHA_ACCOUNT=f"acct-{name}")) for name in ("m-1", "m-2"))]
+            for view in views:
+                await view.email.send(mail(), idempotency_key="k")
+            return [view.email.route.targets[0].account for view in views]
+
+    accounts = asyncio.run(scenario())
+    names = ("ALPHA_ACCOUNT", "ALPHA_KEY", "ALPHA_SIGNS", "ALPHA_LABEL")
+    assert [tuple(made.account.get(name) for name in names) for made in alpha.made] == [
+        ("", "alpha-key-value", "platform-signs", "platform"),
+        ("acct-m-1", "alpha-key-value", "platform-signs", ""),
+        ("acct-m-2", "alpha-key-value", "platform-signs", ""),
+    ]
+    # Nothing but the key is shared: each has limits, a breaker and idempotency keys of its own.
+    assert len(set(accounts)) == 3
+    assert len(alpha.calls) == 3
+
+
+@pytest.mark.parametrize("name", ["ALPHA_KEY", "ALPHA_TOKEN"])
+@pytest.mark.parametrize("connected", [{}, {"ALPHA_ACCOUNT": "acct-1"}], ids=["alone", "with an account"])
+@pytest.mark.parametrize("kind", [dict, Vault], ids=["credentials", "source"])
+def test_a_tenant_with_a_key_of_its_own_inherits_nothing_of_the_platforms(vendor, live, mail, kind, connected, name):
+    alpha = vendor("alpha", variables=CONNECTED, account="ALPHA_ACCOUNT")
+
+    async def scenario():
+        async with live(environ=PLATFORM) as p:
+            await p.scoped("m-1", credentials=kind(**{name: "own-key"}, **connected)).email.send(mail())
+
+    asyncio.run(scenario())
+    (made,) = alpha.made
+    assert made.account.get("ALPHA_KEY") == "own-key"
+    assert made.account.get("ALPHA_SIGNS") == made.account.get("ALPHA_LABEL") == ""
+
+
+def test_a_connected_account_may_sign_its_webhooks_with_a_secret_of_its_own(vendor, live, mail):
+    alpha = vendor("alpha", variables=CONNECTED, account="ALPHA_ACCOUNT")
+    own = {"ALPHA_ACCOUNT": "acct-1", "ALPHA_SIGNS": "own-signs"}
+
+    async def scenario():
+        async with live(environ=PLATFORM) as p:
+            await p.scoped("m-1", credentials=own).email.send(mail())
+
+    asyncio.run(scenario())
+    (made,) = alpha.made
+    assert (made.account.get("ALPHA_KEY"), made.account.get("ALPHA_SIGNS")) == ("alpha-key-value", "own-signs")
+
+
+@pytest.mark.parametrize("credentials", [{"ALPHA_LABEL": "x"}, {"ALPHA_SIGNS": "x"}, {"ALPHA_ACCOUNT": ""}])
+@pytest.mark.parametrize("kind", [dict, Vault], ids=["credentials", "source"])
+def test_a_tenant_that_names_no_connected_account_never_gets_the_platforms_key(vendor, live, mail, kind, credentials):
+    alpha = vendor("alpha", variables=CONNECTED, account="ALPHA_ACCOUNT")
+
+    async def scenario():
+        async with live(environ=PLATFORM) as p:
+            await p.scoped("m-1", credentials=kind(**credentials)).email.send(mail())
+
+    with pytest.raises(ConfigurationError, match="ALPHA_KEY"):
+        asyncio.run(scenario())
+    assert alpha.calls == []
+
+
+@pytest.mark.parametrize("kind", [dict, Vault], ids=["credentials", "source"])
+def test_a_connected_account_without_a_platform_key_is_told_what_is_missing(vendor, live, mail, kind):
+    vendor("alpha", variables=CONNECTED, account="ALPHA_ACCOUNT")
+
+    async def scenario():
+        async with live(environ={"ALPHA_KEY": ""}) as p:
+            await p.scoped("m-1", credentials=kind(ALPHA_ACCOUNT="acct-1")).email.send(mail())
+
+    with pytest.raises(ConfigurationError, match="ALPHA_KEY"):
+        asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("credentials", [{}, {"ALPHA_KEY": ""}, {"OTHER_KEY": "x"}])
 def test_a_tenant_whose_credentials_are_incomplete_never_gets_the_platforms(vendor, live, mail, credentials):
     alpha = vendor("alpha")

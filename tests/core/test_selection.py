@@ -110,7 +110,7 @@ def test_every_problem_of_every_capability_is_told_at_once(chat):
 
     assert "PROVIDER_EMIAL is not a setting" in text
     assert "there is no vendor 'three' for chat; valid: demo, one, two" in text
-    assert "there is no capability 'telepathy'; valid: email, chat" in text
+    assert "there is no capability 'telepathy'; valid: email, sms, billing, chat" in text
 
 
 def test_a_named_vendor_with_missing_credentials_is_refused_even_beside_a_complete_one(chat):
@@ -122,6 +122,52 @@ def test_a_named_vendor_with_missing_credentials_is_refused_even_beside_a_comple
 def test_a_choice_by_name_needs_no_mode():
     assert chosen({"PROVIDER_EMAIL": "sendgrid", **LIVE}) == ["sendgrid"]
     assert chosen({"PROVIDER_EMAIL": "sendgrid", "PROVIDER_MODE": "demo", **LIVE}) == ["sendgrid"]
+
+
+TWILIO = {"TWILIO_ACCOUNT_SID": "AC1", "TWILIO_AUTH_TOKEN": "t"}
+SNS = {"SNS_ACCESS_KEY_ID": "AKIA", "SNS_SECRET_ACCESS_KEY": "s", "SNS_REGION": "eu-central-1"}
+STRIPE = {"STRIPE_SECRET_KEY": "sk_test_1"}
+
+
+@pytest.mark.parametrize(
+    ("capability", "environ", "vendors"),
+    [
+        ("sms", TWILIO, ["twilio"]),
+        ("sms", SNS, ["sns"]),
+        ("sms", {**SNS, **TWILIO}, ["twilio"]),
+        ("sms", {**SNS, **TWILIO, "PROVIDER_SMS": "sns,twilio"}, ["sns", "twilio"]),
+        ("sms", {"PROVIDER_SMS": "demo"}, ["demo"]),
+        ("billing", STRIPE, ["stripe"]),
+        ("billing", {"PROVIDER_BILLING": "demo"}, ["demo"]),
+    ],
+)
+def test_each_capability_is_served_by_its_own_vendors(capability, environ, vendors):
+    (selection,) = require(settings(environ, mode="live"), [capability]).values()
+    assert [facts.vendor for facts in selection.vendors] == vendors
+
+
+def test_everything_that_is_missing_of_three_capabilities_is_listed_at_once():
+    text = refusal(TWILIO, ("email", "sms", "billing"), mode="live")
+
+    missing = {line.split()[1] for line in text.splitlines() if " is missing" in line}
+    assert {"SENDGRID_API_KEY", "SES_REGION", "STRIPE_SECRET_KEY"} <= missing
+    assert not {name for name in missing if name.startswith(("TWILIO_", "SNS_"))}
+
+
+@pytest.mark.parametrize("name", ["TWILIO_AUTH_TOKEN", "SNS_SECRET_ACCESS_KEY"])
+def test_live_credentials_of_another_capability_do_not_ask_to_choose(name):
+    assert chosen({name: "secret"}) == ["demo"]
+    assert f"{name} is set, but PROVIDER_MODE is not" in refusal({name: "secret"}, ("sms",))
+
+
+@pytest.mark.parametrize("vendor", ["TWILIO", "SNS", "STRIPE"])
+def test_settings_of_every_vendor_are_known(vendor):
+    environ = {
+        f"PROVIDER_{vendor}_BASE_URL": "http://127.0.0.1:1",
+        f"PROVIDER_BUDGET_{vendor}": "10/day",
+        f"PROVIDER_RATE_{vendor}": "5/second",
+    }
+    assert chosen(environ) == ["demo"]
 
 
 def test_a_vendor_named_twice_is_one():
@@ -149,11 +195,11 @@ def test_vendors_given_for_a_capability_that_does_not_exist_are_refused():
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("PROVIDER_MOED", "did you mean PROVIDER_MODE?"),
+        ("PROVIDER_MOED", "did you mean PROVIDER_MODE or "),
         ("PROVIDER_EMAILS", "did you mean PROVIDER_EMAIL?"),
         ("PROVIDER_SENDGIRD_BASE_URL", "did you mean PROVIDER_SENDGRID_BASE_URL"),
-        ("PROVIDER_MOED_FILE", "did you mean PROVIDER_MODE?"),
-        ("PROVIDER_", "did you mean PROVIDER_MODE?"),
+        ("PROVIDER_MOED_FILE", "did you mean PROVIDER_MODE or "),
+        ("PROVIDER_", "did you mean PROVIDER_"),
         ("PROVIDER_QUUX", "providers env lists them all"),
     ],
 )

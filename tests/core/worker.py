@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import os
 import selectors
 import sys
@@ -13,6 +14,8 @@ from providers.core.redis import RedisStore
 from providers.core.sqlite import SqliteStore
 from providers.core.store import Meter, Store, open_store
 from providers.email import DemoEmail, EmailMessage
+from providers.errors import ProviderError
+from providers.sms import SmsMessage
 
 MAIL = EmailMessage(to=("ann@example.com",), subject="Hi", text="Hello")
 
@@ -173,6 +176,27 @@ async def spend(path: str, budget: str) -> None:
             say(count)
 
 
+def live(url: str, environ: str) -> Providers:
+    """The vendor that `environ` points at, with the state that all processes share."""
+    return Providers(Settings(mode="live", state_url=url, environ=json.loads(environ), env_file=None))
+
+
+async def text(url: str, environ: str, number: str, key: str) -> None:
+    async with live(url, environ) as p:
+        try:
+            say((await p.sms.send(SmsMessage(to=number, body="It has shipped."), idempotency_key=key)).ref)
+        except ProviderError as error:
+            say(type(error).__name__, error.code)
+
+
+async def refund(url: str, environ: str, checkout: str, key: str) -> None:
+    async with live(url, environ) as p:
+        try:
+            say((await p.billing.refund(checkout, idempotency_key=key)).ref)
+        except ProviderError as error:
+            say(type(error).__name__, error.code)
+
+
 async def share(*args: str) -> None:
     import sharing
 
@@ -192,6 +216,8 @@ JOBS = {
     "send_and_hang": send_and_hang,
     "spend": spend,
     "share": share,
+    "text": text,
+    "refund": refund,
 }
 
 if __name__ == "__main__":

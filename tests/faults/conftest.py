@@ -5,95 +5,280 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import pytest
 
-from providers import Providers, Settings
+from providers import Money, Providers, Settings, catalog
+from providers.billing import CheckoutLine, CheckoutSession, Customer, PortalSession
 from providers.core.errors import ProviderError, ProviderUnavailableError
 from providers.core.transport_aiohttp import AiohttpTransport
 from providers.core.transport_httpx import HttpxTransport
-from providers.email import EmailMessage
+from providers.email import EmailMessage, MessageRef, MessageStatus
+from providers.sms import SentSms, SmsMessage, SmsStatus
+from providers.testing import servers
 from providers.testing.clock import ManualClock
-from providers.testing.servers import Fault, FaultServer, SendGridServer, SesServer
+from providers.testing.servers import Fault, FaultServer
+
+TWILIO_ACCOUNT = "AC" + "0123456789abcdef" * 2
 
 TRANSPORTS = {"aiohttp": AiohttpTransport, "httpx": HttpxTransport}
 
 
 @dataclass(frozen=True)
-class Vendor:
-    """What tells one vendor from another here. `send`, `status`, `suppress`: method and path on the wire.
+class Call:
+    """One operation: how it is called with a number of its own, its name, its request, and what a good answer is."""
 
-    `activity` is a reply that `status` reads, `refused` the body of a refusal, `resets` whether it tells by a header of
-    its own when to come back; `other` has the faults after which the error is another one than at most vendors.
+    run: Callable[..., Awaitable[object]]
+    operation: str
+    wire: tuple[str, str]
+    result: type
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """What tells one vendor from another here.
+
+    `once`, `read`, `idempotent`: an operation of each effect. `replies` are staged for paths whose state nothing here
+    makes; `refused` is the body of a refusal, `resets` whether it tells by a header of its own when to come back;
+    `other` has the faults after which the error is another one than at most vendors. `made`: how much of the vendor's
+    making there is. A write whose outcome is unknown is repeated if the vendor `deduplicates`, and looked up if it
+    `finds`.
     """
 
     name: str
-    server: type
-    send: tuple[str, str]
-    status: tuple[str, str]
-    suppress: tuple[str, str]
-    activity: object
+    capability: str
+    server: Callable[..., servers.LocalServer]
+    once: Call
+    read: Call
+    idempotent: Call | None
     refused: object
     secrets: Callable[[object], tuple[str, ...]]
+    made: Callable[[object], int]
+    replies: Mapping[tuple[str, str], object] = field(default_factory=dict)
     resets: bool = False
+    deduplicates: bool = False
+    finds: bool = False
     other: Mapping[str, type[ProviderError]] = field(default_factory=dict)
 
     def refusal(self, code, headers=None):
         return Fault.json(code, self.refused, headers)
 
+    @property
+    def facts(self):
+        return catalog.built_in(self.capability)[self.name]
+
+
+async def send_mail(providers, number, **options):
+    message = EmailMessage(to=("ana@example.com",), subject=f"Order {number}", text="It has shipped.")
+    return await providers.email.send(message, **options)
+
+
+async def mail_status(providers, number, **options):
+    return await providers.email.status(f"{providers.email.vendors[0]}:abc", **options)
+
+
+async def suppress(providers, number, **options):
+    return await providers.email.suppress("ben@example.com", **options)
+
 
 SENDGRID = Vendor(
     name="sendgrid",
-    server=SendGridServer,
-    send=("POST", "/v3/mail/send"),
-    status=("GET", "/v3/messages"),
-    suppress=("POST", "/v3/asm/suppressions/global"),
-    activity={
-        "messages": [
-            {
-                "to_email": "ana@example.com",
-                "status": "delivered",
-                "msg_id": "abc.recvd",
-                "opens_count": 0,
-                "clicks_count": 0,
-                "last_event_time": "2026-11-22T15:00:00Z",
-            }
-        ]
+    capability="email",
+    server=servers.SendGridServer,
+    once=Call(send_mail, "email.send", ("POST", "/v3/mail/send"), MessageRef),
+    read=Call(mail_status, "email.status", ("GET", "/v3/messages"), MessageStatus),
+    idempotent=Call(suppress, "email.suppress", ("POST", "/v3/asm/suppressions/global"), type(None)),
+    replies={
+        ("GET", "/v3/messages"): {
+            "messages": [
+                {
+                    "to_email": "ana@example.com",
+                    "status": "delivered",
+                    "msg_id": "abc.recvd",
+                    "opens_count": 0,
+                    "clicks_count": 0,
+                    "last_event_time": "2026-11-22T15:00:00Z",
+                }
+            ]
+        }
     },
     refused={"errors": [{"message": "no", "field": None}]},
     secrets=lambda server: (server.api_key,),
+    made=lambda server: len(server.mails),
     resets=True,
 )
 SES = Vendor(
     name="ses",
-    server=SesServer,
-    send=("POST", "/v2/email/outbound-emails"),
-    status=("GET", "/v2/email/insights/abc/"),
-    suppress=("PUT", "/v2/email/suppression/addresses"),
-    activity={
-        "MessageId": "abc",
-        "Insights": [
-            {
-                "Destination": "ana@example.com",
-                "Events": [{"Type": "DELIVERY", "Timestamp": 1795359600}],
-            }
-        ],
+    capability="email",
+    server=servers.SesServer,
+    once=Call(send_mail, "email.send", ("POST", "/v2/email/outbound-emails"), MessageRef),
+    read=Call(mail_status, "email.status", ("GET", "/v2/email/insights/abc/"), MessageStatus),
+    idempotent=Call(suppress, "email.suppress", ("PUT", "/v2/email/suppression/addresses"), type(None)),
+    replies={
+        ("GET", "/v2/email/insights/abc/"): {
+            "MessageId": "abc",
+            "Insights": [
+                {
+                    "Destination": "ana@example.com",
+                    "Events": [{"Type": "DELIVERY", "Timestamp": 1795359600}],
+                }
+            ],
+        }
     },
     refused={"message": "no"},
     secrets=lambda server: (server.access_key_id, server.secret_access_key),
+    made=lambda server: len(server.mails),
     other={
         # botocore has one error, `ConnectionClosedError`, for what is no HTTP and for a reset.
         "garbage": ProviderUnavailableError,
     },
 )
+
+NUMBER = "+15551230001"
+TEXT = "SM" + "0" * 32
+MESSAGES = f"/2010-04-01/Accounts/{TWILIO_ACCOUNT}"
+
+
+async def send_text(providers, number, **options):
+    message = SmsMessage(to=NUMBER, body=f"Order {number} has shipped.")
+    return await providers.sms.send(message, **options)
+
+
+async def text_status(providers, number, **options):
+    return await providers.sms.status(f"twilio:{TEXT}", **options)
+
+
+async def opt_outs(providers, number, **options):
+    return [one async for one in providers.sms.opt_outs(**options)]
+
+
+async def opt_in(providers, number, **options):
+    return await providers.sms.opt_in(NUMBER, **options)
+
+
+TWILIO = Vendor(
+    name="twilio",
+    capability="sms",
+    server=lambda **more: servers.TwilioServer(account_sid=TWILIO_ACCOUNT, **more),
+    once=Call(send_text, "sms.send", ("POST", f"{MESSAGES}/Messages.json"), SentSms),
+    read=Call(text_status, "sms.status", ("GET", f"{MESSAGES}/Messages/{TEXT}.json"), SmsStatus),
+    # At Twilio nothing is written that may be written twice.
+    idempotent=None,
+    replies={
+        ("GET", f"{MESSAGES}/Messages/{TEXT}.json"): {
+            "sid": TEXT,
+            "to": NUMBER,
+            "from": "+15005550006",
+            "body": "Order 1 has shipped.",
+            "status": "delivered",
+            "num_segments": "1",
+            "error_code": None,
+            "error_message": None,
+            "price": "-0.00790",
+            "price_unit": "USD",
+            "messaging_service_sid": None,
+            "date_created": "Sun, 22 Nov 2026 15:00:00 +0000",
+            "date_updated": "Sun, 22 Nov 2026 15:00:05 +0000",
+            "date_sent": "Sun, 22 Nov 2026 15:00:01 +0000",
+        }
+    },
+    refused={"code": 99999, "message": "no", "more_info": "", "status": 400},
+    secrets=lambda server: (server.auth_token,),
+    made=lambda server: len(server.messages),
+    finds=True,
+)
+SNS = Vendor(
+    name="sns",
+    capability="sms",
+    server=lambda **more: servers.SnsServer(**more),
+    once=Call(send_text, "sms.send", ("POST", "/"), SentSms),
+    read=Call(opt_outs, "sms.opt_outs", ("POST", "/"), list),
+    idempotent=Call(opt_in, "sms.opt_in", ("POST", "/"), type(None)),
+    refused={"Error": {"Type": "Sender", "Code": "Strange", "Message": "no"}},
+    secrets=lambda server: (server.access_key_id, server.secret_access_key),
+    made=lambda server: len(server.texts),
+    other={"garbage": ProviderUnavailableError},
+)
+
+CUSTOMER = "cus_0000000000001"
+URLS = {"success_url": "https://shop.example.com/thanks", "cancel_url": "https://shop.example.com/cart"}
+
+
+async def checkout(providers, number, **options):
+    line = CheckoutLine(title="Mug", unit_price=Money(amount=Decimal("19.99"), currency="USD"))
+    options = {"idempotency_key": f"order-{number}", **URLS, **options}
+    return await providers.billing.payment_checkout([line], **options)
+
+
+async def customer(providers, number, **options):
+    return await providers.billing.customer(f"stripe:{CUSTOMER}", **options)
+
+
+async def portal(providers, number, **options):
+    return await providers.billing.portal(f"stripe:{CUSTOMER}", return_url="https://shop.example.com", **options)
+
+
+STRIPE = Vendor(
+    name="stripe",
+    capability="billing",
+    server=lambda **more: servers.StripeServer(**more),
+    once=Call(checkout, "billing.payment_checkout", ("POST", "/v1/checkout/sessions"), CheckoutSession),
+    read=Call(customer, "billing.customer", ("GET", f"/v1/customers/{CUSTOMER}"), Customer),
+    idempotent=Call(portal, "billing.portal", ("POST", "/v1/billing_portal/sessions"), PortalSession),
+    replies={
+        ("GET", f"/v1/customers/{CUSTOMER}"): {
+            "id": CUSTOMER,
+            "object": "customer",
+            "email": "ana@example.com",
+            "name": None,
+            "metadata": {},
+            "livemode": False,
+            "created": 1795359600,
+        },
+        ("POST", "/v1/billing_portal/sessions"): {
+            "id": "bps_1",
+            "object": "billing_portal.session",
+            "customer": CUSTOMER,
+            "url": "https://billing.stripe.com/p/session/test",
+            "return_url": "https://shop.example.com",
+            "created": 1795359600,
+            "livemode": False,
+        },
+    },
+    refused={"error": {"type": "api_error", "message": "no"}},
+    secrets=lambda server: (server.secret_key,),
+    made=lambda server: len(server.objects("checkout.session")),
+    deduplicates=True,
+    finds=True,
+)
+
 BACKENDS = {
     "sendgrid-aiohttp": (SENDGRID, AiohttpTransport),
     "sendgrid-httpx": (SENDGRID, HttpxTransport),
-    # The official library brings its own transport.
+    # Amazon's official library brings its own transport.
     "ses-boto3": (SES, None),
+    "twilio-aiohttp": (TWILIO, AiohttpTransport),
+    "twilio-httpx": (TWILIO, HttpxTransport),
+    "sns-boto3": (SNS, None),
+    "stripe-aiohttp": (STRIPE, AiohttpTransport),
+    "stripe-httpx": (STRIPE, HttpxTransport),
 }
+EFFECTS = ("once", "read", "idempotent")
+CALLS = [(name, effect) for name, (kind, _) in BACKENDS.items() for effect in EFFECTS if getattr(kind, effect)]
+
+
+def pytest_generate_tests(metafunc):
+    """`rig`: every backend. With `effect`: each operation there is. With `idempotent`: where there is one."""
+    names = metafunc.fixturenames
+    if "effect" in names:
+        metafunc.parametrize(("rig", "effect"), CALLS, indirect=["rig"])
+    elif "idempotent" in names:
+        metafunc.parametrize("rig", [name for name, effect in CALLS if effect == "idempotent"], indirect=True)
+    elif "rig" in names:
+        metafunc.parametrize("rig", BACKENDS, indirect=True)
 
 
 class Rig:
@@ -101,28 +286,42 @@ class Rig:
 
     def __init__(self, kind, vendor, faults, clock, transport):
         self.kind, self.vendor, self.faults, self.clock, self.transport = kind, vendor, faults, clock, transport
+        self.number = 1000
 
     def open(self, base_url=None, **more):
         settings = Settings(
             mode="live",
-            vendors={"email": self.kind.name},
+            vendors={self.kind.capability: self.kind.name},
             base_urls={self.kind.name: base_url or self.faults.url},
             environ=self.vendor.env,
             env_file=None,
         )
         return Providers(settings, clock=self.clock, transport=self.transport and self.transport(), **more)
 
+    def call(self, providers, effect, **options):
+        """Do it, as something that was never done before."""
+        self.number += 1
+        return getattr(self.kind, effect).run(providers, self.number, **options)
+
+    def send(self, providers, **options):
+        """Do what must happen once."""
+        return self.call(providers, "once", **options)
+
     @property
     def wire(self):
         """What reached the fault server."""
         return [(request.method, request.path) for request in self.faults.requests]
 
+    def writes(self):
+        """The requests of writes that must happen once."""
+        return [request for request in self.faults.requests if (request.method, request.path) == self.kind.once.wire]
+
     def accepted(self, expected):
-        """Mails that the vendor took; those whose sender gave up may still be on their way."""
+        """What the vendor made; requests whose sender gave up may still be on their way."""
         until = time.monotonic() + 5
-        while len(self.vendor.mails) < expected and time.monotonic() < until:
+        while self.kind.made(self.vendor) < expected and time.monotonic() < until:
             time.sleep(0.005)
-        return len(self.vendor.mails)
+        return self.kind.made(self.vendor)
 
     async def outlast(self, call, seconds=10):
         """The call's result while the vendor holds its replies: each request that arrives is waited out."""
@@ -146,12 +345,13 @@ def transport(request):
     return TRANSPORTS[request.param]
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture
 def rig(request, clock):
     kind, backend = BACKENDS[request.param]
     before = set(threading.enumerate())
     with kind.server(clock=clock.time) as vendor, FaultServer(vendor.url) as faults:
-        vendor.stage(Fault.json(200, kind.activity), match=kind.status, times=None)
+        for match, reply in kind.replies.items():
+            vendor.stage(Fault.json(200, reply), match=match, times=None)
         yield Rig(kind, vendor, faults, clock, backend)
         faults.release()
         # A call that was given up holds its thread until the reply, and no longer.
@@ -159,6 +359,11 @@ def rig(request, clock):
             if thread.name.startswith("providers-blocking"):
                 thread.join(5)
                 assert not thread.is_alive()
+
+
+@pytest.fixture
+def idempotent(rig):
+    return rig.kind.idempotent
 
 
 @pytest.fixture

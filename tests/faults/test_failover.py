@@ -386,14 +386,14 @@ def test_the_breaker_opens_after_five_failures_and_lets_one_call_probe(pair, mai
     assert pair.accepted == (2, 9)
 
 
-def test_the_breaker_alone_names_itself_and_when_to_come_back(rig, mail):
+def test_the_breaker_alone_names_itself_and_when_to_come_back(rig):
     rig.faults.stage(Fault.json(503, {}), times=None)
 
     async def scenario():
         async with rig.open() as providers:
             for _ in range(3):
                 with pytest.raises(ProviderUnavailableError) as caught:
-                    await providers.email.send(mail())
+                    await rig.send(providers)
             error = caught.value
             assert error.code == "breaker"
             assert 0 < error.retry_after == pytest.approx(30, abs=1)
@@ -403,7 +403,7 @@ def test_the_breaker_alone_names_itself_and_when_to_come_back(rig, mail):
     assert len(rig.wire) <= 6
 
 
-def test_limits_and_refusals_do_not_open_the_breaker(rig, mail):
+def test_limits_and_refusals_do_not_open_the_breaker(rig):
     rig.faults.stage(Fault.json(429, {}, {"Retry-After": "3600"}), times=4)
     rig.faults.stage(Fault.json(400, {}), times=6)
 
@@ -411,17 +411,17 @@ def test_limits_and_refusals_do_not_open_the_breaker(rig, mail):
         async with rig.open() as providers:
             for _ in range(4):
                 with pytest.raises(RateLimitedError):
-                    await providers.email.send(mail())
+                    await rig.send(providers)
                 rig.clock.advance(4000)
             for _ in range(6):
                 with pytest.raises(InvalidRequestError):
-                    await providers.email.send(mail())
-            assert isinstance(await providers.email.send(mail()), MessageRef)
+                    await rig.send(providers)
+            assert isinstance(await rig.send(providers), rig.kind.once.result)
 
     asyncio.run(scenario())
 
 
-def test_retries_cost_no_real_time(rig, mail):
+def test_retries_cost_no_real_time(rig):
     import time
 
     rig.faults.stage(Fault.json(429, {}, {"Retry-After": "8"}), times=2)
@@ -429,7 +429,7 @@ def test_retries_cost_no_real_time(rig, mail):
 
     async def scenario():
         async with rig.open() as providers:
-            await providers.email.send(mail())
+            await rig.send(providers)
 
     asyncio.run(scenario())
     assert rig.clock.monotonic() == pytest.approx(16)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.testing.servers._ses.envelope import to_sign
+from providers.testing.servers._aws.envelope import to_sign
 from providers.testing.servers.ses import SesServer, Signer, local_signer
 
 SESSION = boto3.Session()

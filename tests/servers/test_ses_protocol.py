@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
 from providers.testing.servers import Fault
+from providers.testing.servers._aws.auth import Signed, signature
+from providers.testing.servers._aws.check import Model
 from providers.testing.servers._host import Headers
-from providers.testing.servers._ses.auth import Signed, signature
-from providers.testing.servers._ses.check import Model
 from providers.testing.servers.ses import LOCAL_KEY_ID, LOCAL_SECRET, SesServer
 
 SESSION = boto3.Session()

@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 
 from providers import catalog
+from providers.billing._sync import Billing
+from providers.billing.api import Billing as AsyncBilling
 from providers.core._sync import Capability, Writes
 from providers.core.capability import Capability as AsyncCapability
 from providers.core.writes import Writes as AsyncWrites
 from providers.email import journal
 from providers.email._sync import CampaignStatus, Email
 from providers.email.api import Email as AsyncEmail
+from providers.sms._sync import Sms
+from providers.sms.api import Sms as AsyncSms
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "generate_sync.py"
@@ -23,6 +27,8 @@ SCRIPT = ROOT / "scripts" / "generate_sync.py"
 INTERNAL = {"route", "context", "once", "note_unknown", "journal"}
 PAIRS = [
     (AsyncEmail, Email),
+    (AsyncSms, Sms),
+    (AsyncBilling, Billing),
     (AsyncCapability, Capability),
     (AsyncWrites, Writes),
     (journal.CampaignStatus, CampaignStatus),

@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     JsonValue,
     SecretStr,
+    SkipValidation,
     ValidationError,
     field_serializer,
     field_validator,
@@ -22,7 +23,10 @@ from pydantic import (
 from providers.core.errors import InvalidRequestError
 
 T = TypeVar("T")
-Raw = Annotated[JsonValue, Field(exclude=True, repr=False)]
+Json = SkipValidation[JsonValue]
+"""JSON that was parsed as such already: pydantic would look at every number in it again, in Python."""
+
+Raw = Annotated[Json, Field(exclude=True, repr=False)]
 """A vendor's own reply: kept for callers who need it, out of `repr` and of dumps."""
 
 
@@ -193,11 +197,15 @@ class WebhookReply(Model):
     body: bytes = b""
 
 
+_OK = WebhookReply()
+
+
 class WebhookResult(Model, Generic[T]):
     """A verified webhook: its events, and the answer to give."""
 
     events: tuple[T, ...]
-    reply: WebhookReply = WebhookReply()
+    # A default would be copied each time, deeply.
+    reply: WebhookReply = Field(default_factory=lambda: _OK)
 
 
 class WebhookEndpoint(Model):

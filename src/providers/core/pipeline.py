@@ -294,6 +294,8 @@ def sign(error: ProviderError, target: Target[A], operation: str) -> None:
     error.args = (error.message,)
     if error.code is not None:
         error.code = target.redact(error.code)[:100]
+    if error.field is not None:
+        error.field = target.redact(error.field)
     if error.request_id is not None:
         error.request_id = target.redact(error.request_id)
 

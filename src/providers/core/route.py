@@ -152,6 +152,10 @@ class Route(Generic[A]):
             return await self._watched(call, lambda: self._in_order(call, self.targets, step))
         return await self._in_order(call, self.targets, step)
 
+    async def settle(self, operation: Operation, key: str, result: object) -> None:
+        """Evidence came that the write of this key happened, if its outcome is unknown: `result` answers repeats."""
+        await self._pipeline.writes.settle(f"{self._scope}/{operation.name}/{key}", result)
+
     async def _run(
         self,
         call: Call,
@@ -167,11 +171,13 @@ class Route(Generic[A]):
         if operation.effect is Effect.ONCE:
             return await self._once(call, targets, step, payload, guards)
         if operation.exclusive:
-            from providers.core.lock import locked
+            from providers.core.lock import LEASE, locked
 
             name = f"{operation.name}/{targets[0].account}/{payload_digest(payload)}"
             pipeline = self._pipeline
-            async with locked(name, store=pipeline.store, clock=pipeline.clock, deadline=call.deadline):
+            # Nobody else gets it while this call may last.
+            lease = max(LEASE, call.deadline - pipeline.clock.monotonic())
+            async with locked(name, store=pipeline.store, clock=pipeline.clock, deadline=call.deadline, lease=lease):
                 return await self._in_order(call, targets, step)
         if operation.cache and operation.effect is Effect.READ:
             accounts = "+".join(target.account for target in targets)
@@ -196,12 +202,11 @@ class Route(Generic[A]):
     ) -> T:
         operation, pipeline = call.operation, self._pipeline
 
-        async def run() -> T:
+        async def run(began: float) -> T:
             if guards is None:
                 return await self._in_order(call, targets, step)
             if guards.before is not None:
                 await guards.before()
-            began = pipeline.clock.time()
             try:
                 return await self._in_order(call, targets, step)
             except ProviderError:
@@ -214,8 +219,7 @@ class Route(Generic[A]):
             return None if guards is None else await self._find(call, targets, guards, vendor, since)
 
         if call.key is not None:
-            facts = targets[0].facts
-            alone = len(targets) == 1 and operation.name in facts.deduplicates
+            facts, alone = targets[0].facts, len(targets) == 1
             return await pipeline.writes.once(
                 call,
                 call.key,
@@ -224,10 +228,11 @@ class Route(Generic[A]):
                 scope=self._scope,
                 limiter=targets[0].guards.limiter,
                 find=find,
-                deduplicated_for=facts.deduplicates_for if alone else 0.0,
+                vendor=facts.vendor if alone else "",
+                deduplicated_for=facts.deduplicates_for if alone and operation.name in facts.deduplicates else 0.0,
             )
         try:
-            return await run()
+            return await run(pipeline.clock.time())
         except BaseException as error:
             if call.unknown:
                 await pipeline.writes.note_unknown(operation, error, scope=self._scope, payload=payload_digest(payload))

@@ -16,6 +16,11 @@ def hmac_sha256(secret: str, *parts: bytes) -> str:
     return hmac.new(secret.encode(), b"".join(parts), hashlib.sha256).hexdigest()
 
 
+def hmac_sha1(secret: str, data: str) -> str:
+    """The HMAC-SHA1 of a text, in base64. Only where a vendor still signs with it."""
+    return base64.b64encode(hmac.digest(secret.encode(), data.encode(), "sha1")).decode()
+
+
 def same(left: str, right: str) -> bool:
     """Compare in constant time; works for any text."""
     return hmac.compare_digest(left.encode(), right.encode())

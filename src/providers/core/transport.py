@@ -29,7 +29,7 @@ from providers.core.errors import (
 from providers.core.json import from_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from providers.core.clock import Clock
     from providers.core.operation import VendorFacts
@@ -109,22 +109,34 @@ class StatusError(Exception):
 
 
 class JsonApi:
-    """A vendor's JSON API under one base URL, with the same headers on every request."""
+    """A vendor's API that answers in JSON, under one base URL, with the same headers on every request."""
 
     def __init__(self, base_url: str, *, transport: Transport, headers: Mapping[str, str]) -> None:
         self._base = base_url.rstrip("/")
         self._transport = transport
         self._headers = dict(headers)
         self._json_headers = {**self._headers, "Content-Type": "application/json"}
+        self._form_headers = {**self._headers, "Content-Type": "application/x-www-form-urlencoded"}
 
     async def request(
-        self, method: str, path: str, *, params: Mapping[str, str | int] | None = None, json: object = None
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        json: object = None,
+        form: Mapping[str, str | Sequence[str]] | None = None,
     ) -> HttpResponse:
-        """Send and return the reply. Raises `StatusError` for anything but 2xx."""
+        """Send and return the reply. Raises `StatusError` for anything but 2xx.
+
+        The body is `json` or `form`; a list in a form repeats its key.
+        """
         url = self._base + path
         if params:
             url += "?" + urlencode(params, quote_via=quote)
-        if json is None:
+        if form is not None:
+            request = HttpRequest(method, url, self._form_headers, urlencode(form, doseq=True).encode())
+        elif json is None:
             request = HttpRequest(method, url, self._headers)
         else:
             request = HttpRequest(method, url, self._json_headers, to_json(json))

@@ -53,6 +53,10 @@ LEASE = 600.0
 """Seconds after which a call on another machine is taken for dead; longer than any call may last."""
 
 POLL = 0.1
+
+UNKNOWN_BEFORE = "unknown_outcome"
+"""The code of the error of a repeat whose first call's outcome is not known."""
+
 _serial = itertools.count(1)
 
 
@@ -74,7 +78,7 @@ class Resolution(StrEnum):
 
 
 class Record(NamedTuple):
-    """What is stored of one write."""
+    """What is stored of one write: when its owner began `at`, and when the key was first used, if by another call."""
 
     state: State
     payload: str
@@ -83,6 +87,12 @@ class Record(NamedTuple):
     vendor: str = ""
     error: str = ""
     result: JsonValue | BaseModel = None
+    first: float = 0.0
+
+    @property
+    def since(self) -> float:
+        """When the key was first used: from then on the vendor may have made something."""
+        return self.first or self.at
 
 
 class UnknownWrite(Model):
@@ -159,25 +169,29 @@ class Writes:
         call: Call,
         key: str,
         payload: str,
-        run: Callable[[], Awaitable[T]],
+        run: Callable[[float], Awaitable[T]],
         *,
         scope: str,
         limiter: Limiter | None = None,
         find: Callable[[str, float], Awaitable[T | None]] | None = None,
+        vendor: str = "",
         deduplicated_for: float = 0.0,
     ) -> T:
         """The result of `run`, or that of the first call with this key.
 
+        `run` is told when the key was first used.
+
         The key is claimed and the place that `limiter` asks for is taken by one question to the store.
         Raises `ConflictError` for another payload under the key, or a twin that is still busy at `deadline`.
 
-        When the first call's outcome is not known: within `deduplicated_for` seconds of it `run` is called, since the
+        `vendor` is the only one that `run` may ask, `""` if there are several. When the first call's outcome is not
+        known: within `deduplicated_for` seconds of it, and if it asked the same vendor, `run` is called, since the
         vendor itself does a key only once; else `find` is asked, with the vendor (`""`: not recorded) and the time of
         that call. Where neither helps the stored failure is raised, UNKNOWN again.
         """
         operation = call.operation
         name = f"{scope}/{operation.name}/{key}"
-        mine = Record(state=State.STARTED, payload=payload, owner=f"{owner()}#{next(_serial)}", at=self._clock.time())
+        mine = Record(State.STARTED, payload, f"{owner()}#{next(_serial)}", self._clock.time(), vendor)
         try:
             first = await self._first(name, mine, call, limiter)
         except BaseException:
@@ -186,12 +200,14 @@ class Writes:
                 await self._store.put([("open/" + name, None)])
             raise
         if first is not None and first.state is State.UNKNOWN:
-            if self._clock.time() - first.at < deduplicated_for:
+            if first.vendor == vendor and self._clock.time() - first.since < deduplicated_for:
                 # The vendor counts from the first use of the key.
-                mine = mine._replace(at=first.at)
+                mine = mine._replace(first=first.since)
                 await self._claim_again(name, first, mine)
+                # Whatever comes of this attempt, that one may have been applied.
+                call.unknown = True
                 first = None
-            elif find is not None and (found := await find(first.vendor, first.at)) is not None:
+            elif find is not None and (found := await find(first.vendor, first.since)) is not None:
                 await self._done(name, first, found)
                 return found
             else:
@@ -199,7 +215,7 @@ class Writes:
         if first is not None:
             return cast("T", _answer(operation, first))
         try:
-            result = await run()
+            result = await run(mine.since)
         except BaseException as error:
             if call.unknown:
                 await self._record([("write/" + name, _dump(_as_unknown(mine, error)))])
@@ -219,7 +235,13 @@ class Writes:
 
     async def _claim_again(self, name: str, unknown: Record, mine: Record) -> None:
         """Make an unknown write ours. Raises `ConflictError` when another call has done so just before."""
-        if not await self._store.swap("write/" + name, _dump(unknown), _dump(mine)):
+        try:
+            ours = await self._store.swap("write/" + name, _dump(unknown), _dump(mine))
+        except BaseException:
+            # A swap that was cancelled may have been done all the same.
+            await self._store.swap("write/" + name, _dump(mine), _dump(unknown))
+            raise
+        if not ours:
             msg = "a call with the same idempotency key has just begun"
             raise ConflictError(msg, code="in_flight", retryable=True, retry_after=1.0)
 
@@ -276,7 +298,7 @@ class Writes:
                 yield UnknownWrite(
                     id=name, operation=operation, key="" if write_key.startswith("~") else write_key, tenant=tenant,
                     demo=realm == "demo",
-                    vendor=record.vendor, at=utc(record.at), reason=record.error,
+                    vendor=record.vendor, at=utc(record.since), reason=record.error,
                 )  # fmt: skip
 
     async def resolve(self, write: str, resolution: Resolution) -> None:
@@ -294,6 +316,12 @@ class Writes:
             await self._store.put([("write/" + write, _dump(done)), ("open/" + write, None)], ttl=KEPT)
         else:
             await self._store.put([("write/" + write, None), ("open/" + write, None)])
+
+    async def settle(self, write: str, result: object) -> None:
+        """Evidence came that an unknown write happened: `result` answers repeats. Nothing for one that is not."""
+        stored = await self._store.get("write/" + write)
+        if stored is not None and (record := _load(stored)).state is State.UNKNOWN:
+            await self._done(write, record, result)
 
     async def _mark_dead(self, key: str, stored: bytes, record: Record) -> Record:
         dead = record._replace(state=State.UNKNOWN, error="the process that sent it ended")
@@ -313,7 +341,7 @@ def _load(stored: bytes) -> Record:
 
 def _as_unknown(record: Record, error: BaseException) -> Record:
     text, vendor = str(error) or type(error).__name__, getattr(error, "vendor", "") or ""
-    return record._replace(state=State.UNKNOWN, error=text, vendor=vendor)
+    return record._replace(state=State.UNKNOWN, error=text, vendor=vendor or record.vendor)
 
 
 def _answer(operation: Operation, record: Record) -> object:
@@ -326,5 +354,5 @@ def _answer(operation: Operation, record: Record) -> object:
 def _unknown(record: Record) -> ProviderUnavailableError:
     msg = f"the outcome of the first call with this key is unknown ({record.error}); resolve it first"
     return ProviderUnavailableError(
-        msg, code="unknown_outcome", vendor=record.vendor or None, outcome=Outcome.UNKNOWN, retryable=False
+        msg, code=UNKNOWN_BEFORE, vendor=record.vendor or None, outcome=Outcome.UNKNOWN, retryable=False
     )

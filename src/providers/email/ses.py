@@ -143,6 +143,7 @@ class SesEmail:
         self._clock = account.clock
         self._aws = Aws(
             account,
+            service="sesv2",
             access_key=account.get("SES_ACCESS_KEY_ID"),
             secret_key=account.get("SES_SECRET_ACCESS_KEY"),
             region=account.get("SES_REGION"),

@@ -17,8 +17,9 @@ from providers.core.route import Safeguards
 from providers.core.sending import SendState, failed_state
 from providers.core.telemetry import logger
 from providers.core.webhooks import ReceivingAdapter, receive
+from providers.core.writes import UNKNOWN_BEFORE
 from providers.sms.events import SmsEvent, SmsEventType
-from providers.sms.models import OptOut, OptOutSource, SendOutcome, SentSms, SmsMessage, SmsStatus
+from providers.sms.models import OptOut, OptOutSource, SendOutcome, SentSms, SmsMessage, SmsState, SmsStatus
 from providers.sms.number import normalise
 from providers.sms.opt_outs import CODE, OptOuts
 from providers.sms.segments import Segments, count
@@ -44,7 +45,7 @@ REMEMBERED = 4 * 86_400.0
 """Seconds that tags and metadata are kept for a vendor whose events do not bring them; its logs lag up to 72 hours."""
 
 FOUND = 7 * 86_400.0
-"""Seconds that a text which was found stands for one unknown write and no other."""
+"""Seconds that a text which answered one call, at once or found later, stands for no other."""
 
 
 class SmsAdapter(ReceivingAdapter[SmsEvent], Protocol):
@@ -104,19 +105,20 @@ class Sms(Capability[SmsAdapter]):
 
         With an idempotency key (here or in the message) a repeat returns the first result and sends nothing. A text
         whose outcome is unknown is looked up at the vendor, now and at every repeat; where nothing is found it stays
-        unknown. Raises `RejectedError` with the code `opted_out` for a number that opted out: before anything is sent
-        if that is known here, and from then on if the vendor says so.
+        unknown until an event tells of it. Raises `RejectedError` with the code `opted_out` for a number that opted
+        out: before anything is sent if that is known here, and from then on if the vendor says so.
         """
         ready = message if self._redirect_to is None else message.model_copy(update={"to": self._redirect_to})
-        tracking_id = new_id()
+        key, tracking_id = idempotency_key or message.idempotency_key, new_id()
+        segments = count(message.body).segments
         try:
             return await self._route.first(
                 SEND,
                 lambda adapter: self._send(adapter, ready, tracking_id),
-                key=idempotency_key or message.idempotency_key,
+                key=key,
                 # The same text is the same request wherever its key is given.
                 payload=message.model_copy(update={"idempotency_key": None}) if message.idempotency_key else message,
-                units=count(message.body).segments,
+                units=segments,
                 timeout=timeout,
                 safeguards=Safeguards(
                     before=lambda: self._opt_outs.refuse(ready.to),
@@ -124,12 +126,15 @@ class Sms(Capability[SmsAdapter]):
                     find=lambda adapter, since: self._find(adapter, ready, since),
                 ),
             )
-        except RejectedError as error:
-            if error.code == CODE and error.vendor:
-                try:
+        except ProviderError as error:
+            try:
+                if isinstance(error, RejectedError) and error.code == CODE and error.vendor:
                     await self._opt_outs.add(ready.to, OptOutSource.REFUSED, error.vendor)
-                except ProviderError:
-                    logger.exception("an opt-out that %s told of could not be recorded", error.vendor)
+                elif error.may_have_applied and key is not None and error.code != UNKNOWN_BEFORE:
+                    waiting = to_json({"key": key, "segments": segments})
+                    await self._context.store.put([(self._waiting(tracking_id), waiting)], ttl=FOUND)
+            except ProviderError:
+                logger.exception("what became of a text could not be recorded")
             raise
 
     async def send_many(self, messages: Iterable[SmsMessage], *, timeout: float | None = None) -> list[SendOutcome]:
@@ -223,20 +228,23 @@ class Sms(Capability[SmsAdapter]):
     async def _send(self, adapter: SmsAdapter, message: SmsMessage, tracking_id: str) -> SentSms:
         check_limits(adapter.facts, message, self._context.clock.time())
         sent = await adapter.send(message, tracking_id)
-        if not adapter.correlates and (message.metadata or message.tags):
-            told = {"metadata": dict(message.metadata), "tags": list(message.tags)}
-            try:
-                await self._context.store.put([(self._memory(sent.ref), to_json(told))], ttl=REMEMBERED)
-            except ProviderError:
-                # The text is on its way: this must not pass for a failure.
-                logger.exception("the tags and metadata of %s could not be remembered", sent.ref)
+        store = self._context.store
+        try:
+            if "find" not in adapter.facts.unsupported:
+                # It answers this call, and must not be found for one of the same words that was lost.
+                await store.put([(_found(sent.ref), b"1")], ttl=FOUND)
+            if not adapter.correlates and (message.metadata or message.tags):
+                told = {"metadata": dict(message.metadata), "tags": list(message.tags)}
+                await store.put([(self._memory(sent.ref), to_json(told))], ttl=REMEMBERED)
+        except ProviderError:
+            # The text is on its way: this must not pass for a failure.
+            logger.exception("%s could not be remembered with its tags and metadata", sent.ref)
         return sent
 
     async def _find(self, adapter: SmsAdapter, message: SmsMessage, since: float) -> SentSms | None:
         """A text that stands for no other unknown write yet."""
         for sent in await adapter.find(message, since):
-            key = f"sms/found/{self._context.scope}/{sent.ref}"
-            (there,) = await self._context.store.claim([(key, b"1")], ttl=FOUND)
+            (there,) = await self._context.store.claim([(_found(sent.ref), b"1")], ttl=FOUND)
             if there is None:
                 return sent
         return None
@@ -248,11 +256,31 @@ class Sms(Capability[SmsAdapter]):
             await self._opt_outs.add(event.recipient, source, event.vendor)
         elif event.type is SmsEventType.OPTED_IN:
             await self._opt_outs.remove(event.recipient)
-        if event.metadata or event.tags or not event.message_id or event.type is SmsEventType.RECEIVED:
+        if not event.message_id or event.type in {SmsEventType.RECEIVED, SmsEventType.UNKNOWN}:
+            return event
+        if tracking_id := event.metadata.get("pm_id"):
+            await self._settle(event, tracking_id)
+        if event.metadata or event.tags:
             return event
         kept = await self._context.store.get(self._memory(Ref(vendor=event.vendor, id=event.message_id)))
         told = from_json(kept) if kept is not None else None
         return event if not isinstance(told, dict) else SmsEvent.model_validate({**dict(event), **told})
+
+    async def _settle(self, event: SmsEvent, tracking_id: str) -> None:
+        """A text of which nobody knew whether it was taken: it was."""
+        waiting = await self._context.store.get(self._waiting(tracking_id))
+        told = from_json(waiting) if waiting is not None else None
+        if isinstance(told, dict):
+            sent = SentSms(
+                ref=Ref(vendor=event.vendor, id=event.message_id),
+                recipient=event.recipient,
+                segments=int(str(told["segments"])),
+                status=SmsState(event.type.value),
+            )
+            await self._route.settle(SEND, str(told["key"]), sent)
+
+    def _waiting(self, tracking_id: str) -> str:
+        return f"sms/unknown/{self._context.scope}/{tracking_id}"
 
     def _memory(self, ref: Ref) -> str:
         return f"sms/sent/{self._context.scope}/{ref}"
@@ -268,6 +296,11 @@ def check_limits(facts: VendorFacts, message: SmsMessage, moment: float) -> None
     if not soonest <= ahead <= latest:
         msg = f"send_at: {facts.title} takes texts {soonest // 60} minutes to {int(latest) // 86_400} days ahead"
         raise InvalidRequestError(msg, field="send_at", code="schedule")
+
+
+def _found(ref: Ref) -> str:
+    """Of all tenants: those without an account of their own share the platform's list of texts."""
+    return f"sms/found/{ref}"
 
 
 def _opt_outs(adapter: SmsAdapter, cursor: str) -> Awaitable[tuple[list[str], str]]:

@@ -45,7 +45,7 @@ TWILIO = VendorFacts(
         ),
         Variable(
             name="TWILIO_MESSAGING_SERVICE_SID",
-            purpose="default sender: a messaging service, needed for send_at",
+            purpose="default sender, before the number: a messaging service, needed for send_at",
             where="Twilio console, Messaging > Services",
             required=False,
             example="MG00000000000000000000000000000000",
@@ -78,7 +78,7 @@ TWILIO = VendorFacts(
         ),
         Variable(
             name="TWILIO_EDGE",
-            purpose="where the network is entered (needs TWILIO_REGION)",
+            purpose="where the network is entered (alone: of region us1)",
             required=False,
             account=False,
             example="dublin",

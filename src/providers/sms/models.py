@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, field_validator
+from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, field_validator, model_validator
 
 from providers.core.models import Model, Money, Raw, Ref, RequestModel
 from providers.core.sending import MessageOutcome
@@ -77,13 +77,14 @@ class SmsMessage(RequestModel):
             raise ValueError(msg)
         return value
 
-    @field_validator("metadata")
-    @classmethod
-    def _metadata(cls, value: Mapping[str, str]) -> Mapping[str, str]:
-        if sum(len(name) + len(text) for name, text in value.items()) > MOST_METADATA:
-            msg = f"more than {MOST_METADATA} characters: give ids, and keep the rest"
-            raise ValueError(msg)
-        return value
+    @model_validator(mode="after")
+    def _fits_into_a_url(self) -> Self:
+        if self.metadata or self.tags:
+            size = sum(map(len, (*self.metadata, *self.metadata.values(), *self.tags)))
+            if size > MOST_METADATA:
+                msg = f"tags and metadata are {size} characters, more than {MOST_METADATA}: give ids, keep the rest"
+                raise ValueError(msg)
+        return self
 
 
 def sender(text: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from functools import cache
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from xml.etree import ElementTree as ET
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
     from botocore.client import BaseClient
     from botocore.loaders import Loader
-    from botocore.model import Shape
+    from botocore.model import OperationModel, Shape
     from types_boto3_sesv2 import SESV2Client
     from types_boto3_sns import SNSClient
 
@@ -69,9 +70,11 @@ LIBRARY_ERRORS = (BotoCoreError, ClientError)
 READ_SECONDS = 90.0
 """Longer than any attempt of ours: the pipeline says when to give up, and knows what that means."""
 
-TRIPPED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+TRIPPED = (ArithmeticError, AttributeError, LookupError, NameError, RecursionError, TypeError, ValueError)
 
 REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+")
+ROOT = re.compile(rb"\s*(?:<\?xml[^>]*\?>\s*)?<(?:\w+:)?(\w+)[\s>]", re.ASCII)
+"""The name of a document's outermost element."""
 
 BY_CODE: Mapping[str, type[ProviderError]] = {
     "Throttling": RateLimitedError,
@@ -87,6 +90,8 @@ BY_CODE: Mapping[str, type[ProviderError]] = {
     "AuthorizationError": PermissionDeniedError,
     "AuthorizationErrorException": PermissionDeniedError,
     "OptInRequired": PermissionDeniedError,
+    "InvalidSecurity": AuthenticationError,
+    "InvalidSecurityException": AuthenticationError,
     "InvalidClientTokenId": AuthenticationError,
     "InvalidAccessKeyId": AuthenticationError,
     "UnrecognizedClientException": AuthenticationError,
@@ -108,9 +113,9 @@ BY_CODE: Mapping[str, type[ProviderError]] = {
 
 
 class Aws:
-    """The clients of one access key. `base_url` stands for all of Amazon's hosts, the first one's at its root."""
+    """The clients of one access key. `base_url` stands for all of Amazon's hosts: that of `service` is its root."""
 
-    def __init__(self, account: Account, *, access_key: str, secret_key: str, region: str) -> None:
+    def __init__(self, account: Account, *, service: str, access_key: str, secret_key: str, region: str) -> None:
         if not REGION.fullmatch(region):
             msg = f"{account.facts.account}: {region[:40]!r} is not an AWS region; write for example eu-central-1"
             raise ConfigurationError(msg, vendor=account.facts.vendor, field=account.facts.account)
@@ -119,11 +124,14 @@ class Aws:
         self._account = account
         self._keys = (SecretText(access_key), SecretText(secret_key))
         self._base_url = account.base_url.rstrip("/")
+        self._home = host(service, region)
         self._connections = account.facts.concurrency or 10
 
     def url(self, host: str, path: str = "") -> str:
-        """Where a path of another of Amazon's hosts is."""
-        return f"{self._base_url}/{host}{path}" if self._base_url else f"https://{host}{path}"
+        """Where a path of one of Amazon's hosts is."""
+        if not self._base_url:
+            return f"https://{host}{path}"
+        return self._base_url + path if host == self._home else f"{self._base_url}/{host}{path}"
 
     def sesv2(self) -> SESV2Client:
         """The client of SES, made at first use. Blocks for some 0.3 seconds then: call it on a thread."""
@@ -141,10 +149,11 @@ class Aws:
         return await self._account.threads.run(lambda: _read(call, self.redact))
 
     def _client(self, service: str, region: str) -> BaseClient:
-        key = ("aws", service, region, self._base_url, self._account.user_agent, *self._keys)
-        return self._account.clients.get(key, lambda: self._make(service, region))
+        endpoint = self.url(host(service, region), "/") if self._base_url else None
+        key = ("aws", service, region, endpoint, self._account.user_agent, *self._keys)
+        return self._account.clients.get(key, lambda: self._make(service, region, endpoint))
 
-    def _make(self, service: str, region: str) -> BaseClient:
+    def _make(self, service: str, region: str, endpoint: str | None) -> BaseClient:
         import boto3
         import botocore
         from botocore.config import Config
@@ -152,9 +161,6 @@ class Aws:
         session = self._account.clients.get(("aws", "session"), _session)
         # Not in the library's stubs.
         ignoring: Any = {"ignore_configured_endpoint_urls": True}
-        endpoint: str | None = None
-        if self._base_url:
-            endpoint = self._base_url if service != "sns" else self.url(host(service, region), "/")
         access_key, secret_key = self._keys
         client = session.client(
             service,
@@ -175,9 +181,9 @@ class Aws:
                 **ignoring,
             ),
         )
-        if client.meta.service_model.protocol == "rest-json":
-            # The library takes any text for an empty reply.
-            client.meta.events.register(f"before-parse.{service}", _check_json)
+        # The library takes any text for an empty reply, and any XML for that of an operation that returns nothing.
+        check = _check_json if client.meta.service_model.protocol == "rest-json" else _check_xml
+        client.meta.events.register(f"before-parse.{service}", check)
         return client
 
 
@@ -327,6 +333,41 @@ def _check_json(response_dict: Mapping[str, object], **_: object) -> None:
     if not whole:
         msg = f"the reply is not a JSON object ({len(body)} bytes)"
         raise BadResponseError(msg, status=status, code="reply")
+
+
+def _check_xml(operation_model: OperationModel, response_dict: Mapping[str, object], **_: object) -> None:
+    """Before a reply is parsed: a success has to be the operation's own, and an error has to have a code.
+
+    That it is well-formed, and so all of it, the library sees itself. An error that is not Amazon's (a proxy's page)
+    means what its status means.
+    """
+    body, status, headers = (response_dict.get(name) for name in ("body", "status_code", "headers"))
+    if not isinstance(body, bytes) or not isinstance(status, int):
+        return
+    if status < MULTIPLE_CHOICES:
+        root = ROOT.match(body)
+        if root is None or root[1].decode() != f"{operation_model.name}Response":
+            msg = f"the reply is not one to {operation_model.name} ({len(body)} bytes)"
+            raise BadResponseError(msg, status=status, code="reply")
+    elif not _has_code(body):
+        told = dict(cast("Mapping[str, str]", headers)) if isinstance(headers, Mapping) else {}
+        raise ClientError(
+            {
+                "Error": {"Code": str(status)},
+                "ResponseMetadata": cast("Any", {"HTTPStatusCode": status, "HTTPHeaders": told}),
+            },
+            operation_model.name,
+        )
+
+
+def _has_code(body: bytes) -> bool:
+    try:
+        root = ET.fromstring(body)  # noqa: S314 (the library does the same next)
+    except (ET.ParseError, ValueError, LookupError):
+        return False
+    errors = [one for one in root.iter() if one.tag.rpartition("}")[2] == "Error"]
+    codes = [one for error in errors for one in error if one.tag.rpartition("}")[2] == "Code"]
+    return len(errors) == 1 and len(codes) == 1 and bool((codes[0].text or "").strip())
 
 
 class _Session(Protocol):

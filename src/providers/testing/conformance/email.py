@@ -34,12 +34,10 @@ from providers.core.errors import (
     InvalidRequestError,
     NotFoundError,
     Outcome,
-    ProviderError,
     ProviderTimeoutError,
-    UnsupportedOperationError,
     WebhookVerificationError,
 )
-from providers.core.models import CheckState, Model, RawRequest, Ref
+from providers.core.models import CheckState, RawRequest, Ref
 from providers.core.sending import SendState
 from providers.email.events import EmailEvent, EmailEventType
 from providers.email.models import (
@@ -54,6 +52,18 @@ from providers.email.models import (
 )
 from providers.testing.clock import ManualClock
 from providers.testing.conformance._inbox import Inbox
+from providers.testing.conformance._suite import (
+    check_model,
+    collect,
+    declared,
+    either,
+    ended,
+    in_flight,
+    invalid,
+    needed,
+    needs,
+    same_error,
+)
 
 if TYPE_CHECKING:
     from providers.core.operation import VendorFacts
@@ -833,7 +843,7 @@ class EmailConformance:
                 await asyncio.sleep(0.01)
                 assert not task.done()
                 harness.clock.advance(0.1)
-                await ended(task)
+                await ended(task, PATIENCE / 2)
                 with pytest.raises(ProviderTimeoutError) as caught:
                     await task
             error = caught.value
@@ -855,7 +865,7 @@ class EmailConformance:
                 await in_flight(harness.clock)
                 await asyncio.sleep(0.02)
                 task.cancel()
-                await ended(task)
+                await ended(task, PATIENCE / 2)
                 assert task.cancelled()
             assert isinstance(await providers.email.send(mail(BEN)), MessageRef)
             unknown = [one.key async for one in providers.unknowns.unknown()]
@@ -913,35 +923,6 @@ async def sent(harness: EmailHarness, providers: Providers) -> list[SentMail]:
     return list(await needed(harness.outbox, "outbox: what the vendor has taken")(providers))
 
 
-def needs(condition: bool, what: str) -> None:  # noqa: FBT001 (read as "needs this")
-    """Skip the rest of the test, and say what the harness lacks."""
-    if not condition:
-        pytest.skip(f"the harness gives no {what}")
-
-
-def needed(value: T | None, what: str) -> T:
-    """The value; where the harness has none, the rest of the test is skipped and says so."""
-    if value is None:
-        pytest.skip(f"the harness gives no {what}")
-    return value
-
-
-async def invalid(field: str, call: Awaitable[object]) -> None:
-    """The call is refused, and names the field."""
-    with pytest.raises(InvalidRequestError) as caught:
-        await call
-    assert caught.value.field == field
-    assert caught.value.outcome is Outcome.NOT_APPLIED
-    assert not caught.value.retryable
-
-
-async def either(field: str, call: Awaitable[object]) -> None:
-    """The call is refused: too much of it, or none of it is supported."""
-    with pytest.raises((InvalidRequestError, UnsupportedOperationError)) as caught:
-        await call
-    assert isinstance(caught.value, UnsupportedOperationError) or caught.value.field == field
-
-
 async def unsupported(providers: Providers, operation: str, call: Callable[[], Awaitable[object]]) -> bool:
     """Whether the facts say that the vendor cannot do it; then it is asserted that it refuses."""
     return await refused(providers, (operation,), call)
@@ -949,13 +930,7 @@ async def unsupported(providers: Providers, operation: str, call: Callable[[], A
 
 async def refused(providers: Providers, names: Sequence[str], call: Callable[[], Awaitable[object]]) -> bool:
     """`unsupported`, for a message that uses several features."""
-    if not any(name in facts(providers).unsupported for name in names):
-        return False
-    with pytest.raises(UnsupportedOperationError) as caught:
-        await call()
-    assert caught.value.outcome is Outcome.NOT_APPLIED
-    assert not caught.value.retryable
-    return True
+    return await declared(facts(providers), names, call)
 
 
 async def campaign(
@@ -969,11 +944,6 @@ async def campaign(
     if await unsupported(providers, "send_campaign", outcomes):
         return None
     return await outcomes()
-
-
-async def collect(items: AsyncIterator[T]) -> list[T]:
-    """All of an async iterator."""
-    return [item async for item in items]
 
 
 async def delivered(providers: Providers, inbox: Inbox, ref: MessageRef) -> tuple[list[EmailEvent], RawRequest]:
@@ -1009,35 +979,6 @@ def mutilated(body: bytes) -> list[bytes]:
         body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :],
         body.replace(ANA.encode(), BEN.encode()),
     ]
-
-
-async def in_flight(clock: ManualClock) -> None:
-    """Wait until a call is under way: its deadline runs."""
-    while not clock.waiting:  # noqa: ASYNC110 (nobody could set an event)
-        await asyncio.sleep(0.001)
-    await asyncio.sleep(0.02)
-
-
-async def ended(task: asyncio.Task[object]) -> None:
-    """Wait for a call that must end by itself; an adapter that swallows its cancellation fails here."""
-    done, _ = await asyncio.wait({task}, timeout=PATIENCE / 2)
-    assert done, "the call does not end"
-
-
-def check_model(model: Model) -> None:
-    """It reads back from its own JSON, and shows nothing of the vendor's raw reply."""
-    dumped = model.model_dump_json()
-    again = type(model).model_validate_json(dumped)
-    assert again.model_dump() == model.model_dump()
-    assert "raw" not in model.model_dump()
-    assert "raw=" not in repr(model)
-    with pytest.raises(ValueError, match="frozen"):
-        setattr(model, next(iter(type(model).model_fields)), None)
-
-
-def same_error(left: ProviderError, right: ProviderError) -> bool:
-    """Whether two errors say the same."""
-    return type(left) is type(right) and str(left) == str(right) and vars(left) == vars(right)
 
 
 class _Reader(HTMLParser):

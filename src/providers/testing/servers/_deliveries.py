@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 import aiohttp
+from yarl import URL
 
 POST_TIMEOUT = 5.0
 
@@ -61,7 +62,7 @@ class Deliveries:
             self._wake.clear()
             await self.deliver(stalled=False)
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    async def post(self, url: str | URL, body: bytes, headers: Mapping[str, str]) -> int:
         """The status of the answer; 0 when there was none."""
         if self._session is None:
             return 0

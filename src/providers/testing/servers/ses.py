@@ -23,24 +23,26 @@ from typing import ClassVar, Final, Self
 
 from aiohttp import web
 
+from providers.testing.servers._aws.auth import Key, Keyring
+from providers.testing.servers._aws.call import RefusalError
+from providers.testing.servers._aws.check import sub
+from providers.testing.servers._aws.envelope import NOTIFICATION, SUBSCRIPTION, UNSUBSCRIPTION, Signer, local_signer
+from providers.testing.servers._aws.front import Reply, SnsFront, Wire
+from providers.testing.servers._aws.model import QueryModel, RestModel
+from providers.testing.servers._aws.origin import Origin
+from providers.testing.servers._aws.sns import SnsOperations
+from providers.testing.servers._aws.topics import Sns
 from providers.testing.servers._base import LocalServer, listing, read_json
 from providers.testing.servers._host import Headers, Json, JsonObject
 from providers.testing.servers._ses.account import Account
-from providers.testing.servers._ses.auth import Key, Keyring
-from providers.testing.servers._ses.call import RefusalError
-from providers.testing.servers._ses.check import sub
-from providers.testing.servers._ses.envelope import NOTIFICATION, SUBSCRIPTION, UNSUBSCRIPTION, Signer, local_signer
-from providers.testing.servers._ses.events import Event, Origin
-from providers.testing.servers._ses.front import Reply, SesFront, SnsFront, Wire
+from providers.testing.servers._ses.events import Event
+from providers.testing.servers._ses.front import SesFront
 from providers.testing.servers._ses.identities import Identities
 from providers.testing.servers._ses.mail import Attachment, Mail
-from providers.testing.servers._ses.model import QueryModel, RestModel
 from providers.testing.servers._ses.post import Post
 from providers.testing.servers._ses.read import mails_of
 from providers.testing.servers._ses.send import Sending, is_plain
 from providers.testing.servers._ses.sets import Sets, Templates
-from providers.testing.servers._ses.sns import SnsOperations
-from providers.testing.servers._ses.topics import Sns
 from providers.testing.servers._ses.upstream import Upstream, UpstreamReply
 
 __all__ = ["LOCAL_KEY_ID", "LOCAL_SECRET", "Attachment", "Mail", "SesServer", "Signer", "local_signer"]

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from providers.testing.servers._aws.call import Answer, Call, RefusalError, bad_request, not_found, page
+from providers.testing.servers._aws.check import text, texts
 from providers.testing.servers._host import JsonObject
 from providers.testing.servers._ses.address import Address, parse
-from providers.testing.servers._ses.call import Answer, Call, RefusalError, bad_request, not_found, page
-from providers.testing.servers._ses.check import text, texts
 
 DAY = 24 * 3600.0
 REASONS = ("BOUNCE", "COMPLAINT")

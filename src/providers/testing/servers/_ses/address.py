@@ -9,7 +9,7 @@ from email.header import decode_header, make_header
 from functools import lru_cache
 from typing import Final
 
-from providers.testing.servers._ses.call import bad_request
+from providers.testing.servers._aws.call import bad_request
 
 SIMULATOR: Final = "simulator.amazonses.com"
 _NAMED: Final = re.compile(r'\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^<>"]*?))\s*<(?P<address>[^<>]*)>\s*')

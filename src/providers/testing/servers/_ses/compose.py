@@ -16,11 +16,11 @@ from email.parser import BytesParser
 from functools import lru_cache
 from typing import Final
 
+from providers.testing.servers._aws.call import RefusalError, bad_request, not_found
+from providers.testing.servers._aws.check import sub, subs, text, texts
 from providers.testing.servers._host import Json, JsonObject
 from providers.testing.servers._ses import handlebars
 from providers.testing.servers._ses.address import Address, parse
-from providers.testing.servers._ses.call import RefusalError, bad_request, not_found
-from providers.testing.servers._ses.check import sub, subs, text, texts
 from providers.testing.servers._ses.mail import Attachment, Message
 
 MAX_BYTES: Final = 40 * 1024 * 1024

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
+from providers.testing.servers._aws.origin import Origin, stamp
 from providers.testing.servers._host import Json, JsonObject
 from providers.testing.servers._ses.mail import Message
 
@@ -128,23 +128,6 @@ _RECIPIENTS: Final = {
 _TIMELESS: Final = ("Send", "Reject", "Rendering Failure")
 FEEDBACK: Final = ("Bounce", "Complaint", "Delivery")
 """What an identity's feedback notifications tell."""
-
-
-def stamp(moment: float) -> str:
-    """ISO 8601 with milliseconds."""
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """The account whose events these are."""
-
-    account_id: str
-    region: str
-
-    def arn(self, service: str, name: str) -> str:
-        """An ARN of this account."""
-        return f"arn:aws:{service}:{self.region}:{self.account_id}:{name}"
 
 
 @dataclass(slots=True, eq=False)

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from providers.testing.servers._aws.call import Answer, Call, RefusalError, bad_request, not_found, page
+from providers.testing.servers._aws.check import sub, subs, text
 from providers.testing.servers._host import JsonObject
 from providers.testing.servers._ses.address import Address, parse
-from providers.testing.servers._ses.call import Answer, Call, RefusalError, bad_request, not_found, page
-from providers.testing.servers._ses.check import sub, subs, text
 
 ERROR = "Email address is not verified. The following identities failed the check in region"
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 
+from providers.testing.servers._aws.call import Answer, Call, not_found
+from providers.testing.servers._aws.check import text
+from providers.testing.servers._aws.origin import Origin
 from providers.testing.servers._host import Json, JsonObject
 from providers.testing.servers._ses.account import Account
-from providers.testing.servers._ses.call import Answer, Call, not_found
-from providers.testing.servers._ses.check import text
-from providers.testing.servers._ses.events import FEEDBACK, KINDS, MATCHING, OUTCOMES, SIMULATED, Event, Origin
+from providers.testing.servers._ses.events import FEEDBACK, KINDS, MATCHING, OUTCOMES, SIMULATED, Event
 from providers.testing.servers._ses.mail import Mail, Message
 from providers.testing.servers._ses.sets import Sets
 

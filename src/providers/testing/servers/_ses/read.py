@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from functools import cache
 
+from providers.testing.servers._aws.call import RefusalError
+from providers.testing.servers._aws.check import InvalidError, subs, text
+from providers.testing.servers._aws.model import RestModel
 from providers.testing.servers._host import Json, JsonObject
-from providers.testing.servers._ses.call import RefusalError
-from providers.testing.servers._ses.check import InvalidError, subs, text
 from providers.testing.servers._ses.compose import Template, compose, compose_bulk
 from providers.testing.servers._ses.mail import Mail, Message
-from providers.testing.servers._ses.model import RestModel
 
 
 @cache

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from providers.testing.servers._aws.call import Answer, Call, RefusalError, bad_request, not_found
+from providers.testing.servers._aws.check import sub
 from providers.testing.servers._host import Json, JsonObject
 from providers.testing.servers._ses.account import RATE, Account, throttled
 from providers.testing.servers._ses.address import SIMULATOR, Address
-from providers.testing.servers._ses.call import Answer, Call, RefusalError, bad_request, not_found
-from providers.testing.servers._ses.check import sub
 from providers.testing.servers._ses.compose import Refused, compose, compose_bulk
 from providers.testing.servers._ses.identities import Identities
 from providers.testing.servers._ses.mail import Message

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 
+from providers.testing.servers._aws.call import Answer, Call, RefusalError, bad_request, not_found, page
+from providers.testing.servers._aws.check import sub, subs, text, texts
 from providers.testing.servers._host import Json, JsonObject
 from providers.testing.servers._ses.address import Address
-from providers.testing.servers._ses.call import Answer, Call, RefusalError, bad_request, not_found, page
-from providers.testing.servers._ses.check import sub, subs, text, texts
 from providers.testing.servers._ses.compose import Template, template_data
 from providers.testing.servers._ses.events import MATCHING
 from providers.testing.servers._ses.mail import Message

@@ -26,11 +26,14 @@ COMMON: Final = frozenset(
         *("UnrecognizedClientException", "InvalidSignatureException", "MissingAuthenticationTokenException"),
         *("IncompleteSignatureException", "AccessDeniedException", "UnknownOperationException"),
         *("InvalidClientTokenId", "SignatureDoesNotMatch", "MissingAuthenticationToken", "IncompleteSignature"),
-        *("AuthorizationError", "RequestExpired", "InvalidAction"),
+        *("AuthorizationError", "RequestExpired", "InvalidAction", "Throttling", "OptedOut"),
         *("InternalFailure", "ServiceUnavailable", "RequestEntityTooLarge"),
     }
 )
-"""Codes that every operation may answer with; all others must be declared by the operation."""
+"""Codes that every operation may answer with; all others must be declared by the operation.
+
+`OptedOut` is declared for calls of the sandbox only; the server can be told to answer texts with it all the same.
+"""
 
 
 class RefusalError(Exception):

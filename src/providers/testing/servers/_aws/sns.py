@@ -8,11 +8,11 @@ import secrets
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from providers.testing.servers._aws.call import Answer, Call, RefusalError
+from providers.testing.servers._aws.check import sub, text
+from providers.testing.servers._aws.envelope import SUBSCRIPTION
+from providers.testing.servers._aws.topics import Sns, Subscription, Topic
 from providers.testing.servers._host import Json, JsonObject
-from providers.testing.servers._ses.call import Answer, Call, RefusalError
-from providers.testing.servers._ses.check import sub, text
-from providers.testing.servers._ses.envelope import SUBSCRIPTION
-from providers.testing.servers._ses.topics import Sns, Subscription, Topic
 
 MAX_BYTES = 262_144
 PAGE = 100

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import quote, urlsplit
 
+from providers.testing.servers._aws.envelope import NOTIFICATION, SUBSCRIPTION, UNSUBSCRIPTION, Envelope, Signer
+from providers.testing.servers._aws.origin import Origin, stamp
 from providers.testing.servers._deliveries import Deliveries
 from providers.testing.servers._host import JsonObject
-from providers.testing.servers._ses.envelope import NOTIFICATION, SUBSCRIPTION, UNSUBSCRIPTION, Envelope, Signer
-from providers.testing.servers._ses.events import Origin, stamp
 
 TOKEN_SECONDS = 2 * 24 * 3600
 

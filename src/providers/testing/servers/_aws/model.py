@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qsl, unquote
 from xml.sax.saxutils import escape
 
+from providers.testing.servers._aws.check import InvalidError, Model, failed
 from providers.testing.servers._host import Json, JsonObject
-from providers.testing.servers._ses.check import InvalidError, Model, failed
 
 if TYPE_CHECKING:
     from botocore.model import ListShape, MapShape, ServiceModel, Shape, StructureShape

@@ -1,121 +1,28 @@
-"""A shop's day through every capability there is, on whatever mode is set.
-
-In demo nothing leaves this machine. In live the mails are real: they go to the address given by --to and to nobody
-else, and what cannot be shown without bothering anybody is skipped, and said so.
-"""
+"""The tour's part for e-mail."""
 
 from __future__ import annotations
 
-import asyncio
-import secrets
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
-from providers import catalog
-from providers.cli.output import emit, note, say, shortened
+from providers.cli.output import shortened
+from providers.cli.tour.step import Step, Tour
 from providers.core.clock import utc
-from providers.core.errors import ConfigurationError, InvalidRequestError, ProviderError, WebhookVerificationError
+from providers.core.errors import InvalidRequestError, ProviderError, WebhookVerificationError
 from providers.core.models import RawRequest
-from providers.runtime import Providers
-from providers.settings import Settings
 
 if TYPE_CHECKING:
-    import argparse
-
     from providers.email.api import Email
     from providers.email.models import MessageRef
 
-
-DEMO_DOMAIN = "shop.example.com"
 BOUNCING = "bounce@example.com"
 """The demo lets mail for this name bounce."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One thing that was shown: what for, and what came of it. `skipped` says why it was not."""
-
-    title: str
-    lines: tuple[str, ...] = ()
-    data: object = None
-    skipped: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tour:
-    """What the parts of the tour share: the open `Providers`, whom to write to, and a name for this run's keys."""
-
-    p: Providers
-    to: str
-    domain: str
-    run: str
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Whom to write to in live."""
-    parser.add_argument("--to", metavar="ADDRESS", help="live: the one who gets the mails; needed there")
-    parser.add_argument("--domain", metavar="NAME", help="live: show this sending domain (registers it if unknown)")
-
-
-def run(options: argparse.Namespace) -> int:
-    """0 when every step went as it should."""
-    return asyncio.run(_tour(options))
-
-
-async def _tour(options: argparse.Namespace) -> int:
-    documents: list[dict[str, object]] = []
-    failed = False
-    async with Providers(Settings(), capabilities=tuple(PARTS)) as p:
-        selections = {name: p.selection(name) for name in PARTS}
-        live = [name for name, selection in selections.items() if selection.live]
-        if live and not options.to:
-            msg = f"{', '.join(live)} is live: say who gets the mails, --to you@your.domain (nobody else gets any)"
-            raise ConfigurationError(msg, field="--to")
-        if not options.json:
-            reach = f"live: {', '.join(live)}" if live else "demo: everything is made up, nothing leaves this machine"
-            say(f"A shop's day, {reach}")
-        for name, part in PARTS.items():
-            vendors = [facts.vendor for facts in selections[name].vendors]
-            if not options.json:
-                say("", f"{name}: {catalog.capability(name).summary}, through {', '.join(vendors)}")
-            is_live = selections[name].live
-            tour = Tour(
-                p=p,
-                to=options.to if is_live else "",
-                domain=options.domain or "" if is_live else DEMO_DOMAIN,
-                run=secrets.token_hex(4),
-            )
-            steps: list[Step] = []
-            document: dict[str, object] = {"capability": name, "vendors": vendors, "live": is_live, "steps": steps}
-            documents.append(document)
-            try:
-                async for step in part(tour):
-                    steps.append(step)
-                    if not options.json:
-                        _print(len(steps), step)
-            except ProviderError as error:
-                failed = True
-                document["error"] = str(error)
-                note(f"providers: {name}: step {len(steps) + 1} failed: {error}")
-    if options.json:
-        emit({"ok": not failed, "capabilities": documents})
-    elif not failed:
-        say("", "Every step went as it should.")
-    return 1 if failed else 0
-
-
-def _print(number: int, step: Step) -> None:
-    say("", f"  {number}. {step.title}")
-    say(*(f"     {line}" for line in step.lines))
-    if step.skipped:
-        say(f"     skipped: {step.skipped}")
-
-
-async def _email(tour: Tour) -> AsyncIterator[Step]:
+async def show(tour: Tour) -> AsyncIterator[Step]:
     """Mail: one, the same again, a bad one, a campaign, the domain, a status, the suppressions, the events."""
     from providers.email.models import EmailMessage
 
@@ -274,7 +181,3 @@ async def _events(tour: Tour, email: Email, ref: MessageRef, customer: str) -> S
         raise ProviderError(msg)
     lines = [f"{event.type.value:9}  {event.recipient}  order {event.metadata['order']}" for event in result.events]
     return Step(title=title, lines=(*lines, refused), data=result.events)
-
-
-PARTS: dict[str, Callable[[Tour], AsyncIterator[Step]]] = {"email": _email}
-"""The tour's part for each capability, in the order of the day."""

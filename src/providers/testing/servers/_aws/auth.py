@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 from botocore.utils import normalize_url_path
 
+from providers.testing.servers._aws.call import RefusalError
 from providers.testing.servers._host import Headers
-from providers.testing.servers._ses.call import RefusalError
 
 SKEW: Final = 300
 _AUTHORIZATION: Final = re.compile(

@@ -1,0 +1,1 @@
+"""The parts of the local Stripe; `providers.testing.servers.stripe` puts them together."""

@@ -1,0 +1,534 @@
+"""A canary key is looked for wherever something is shown, logged, raised, traced or stored."""
+
+import asyncio
+import base64
+import json
+import logging
+import pickle
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from providers import Money, Providers, RawRequest, Settings
+from providers.billing import CheckoutLine, Plan
+from providers.cli.app import main
+from providers.core.errors import ProviderError
+from providers.core.otel import OpenTelemetryHook
+from providers.core.store import MemoryStore
+from providers.core.transport import HttpResponse
+from providers.core.transport_aiohttp import AiohttpTransport
+from providers.core.transport_httpx import HttpxTransport
+from providers.email import EmailMessage, Recipient
+from providers.sms import SmsMessage
+from providers.testing.servers import Fault, FaultServer, SendGridServer, SesServer
+
+HERE = Path(__file__).parent
+
+
+def quotes(key):
+    """The key, and as it would look in a URL, in basic auth, in base64 alone, and in a dump of bytes."""
+    encoded = [base64.b64encode(f"{user}{key}".encode()).decode() for user in ("", "a:", "bc:", "user:")]
+    return [key, quote(key, safe=""), key.encode().hex(), *encoded]
+
+
+def forms(key):
+    """What gives the key away: of base64 the part that does not depend on what stands around it."""
+    raw = key.encode()
+    after = [base64.b64encode(b" " * before + raw + b"  ").decode()[4 * bool(before) : -8] for before in range(3)]
+    return [key, quote(key, safe=""), raw.hex(), *after]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A vendor with canaries for keys: the platform's own, and a tenant's. `blames`: a refusal that quotes a text.
+
+    `needed` is a variable without which there is a configuration error.
+    """
+
+    capability: str
+    vendor: str
+    keys: Mapping[str, str]
+    tenants: Mapping[str, str]
+    more: Mapping[str, str]
+    blames: Callable[[str], Fault]
+    needed: str = ""
+
+    @property
+    def forms(self):
+        return [form for key in (*self.keys.values(), *self.tenants.values()) for form in forms(key)]
+
+    @property
+    def base_url(self):
+        return f"PROVIDER_{self.vendor.upper()}_BASE_URL"
+
+    def clean(self, *texts):
+        for text in texts:
+            assert not [form for form in self.forms if form in text], text
+
+
+def sendgrid_blames(text):
+    body = {"errors": [{"message": f"bad key {text}", "field": text}]}
+    return Fault.json(400, body, {"X-Message-Id": text})
+
+
+def ses_blames(text):
+    """Both ways in which the message may be spelled, the code in the header, and the request's id."""
+    body = {"message": f"bad key {text}", "Message": text, "field": text}
+    return Fault.json(400, body, {"x-amzn-errortype": text, "x-amzn-RequestId": text})
+
+
+def twilio_blames(text):
+    return Fault.json(
+        400, {"code": 20001, "message": f"bad key {text}", "more_info": text}, {"Twilio-Request-Id": text}
+    )
+
+
+def sns_blames(text):
+    error = f"<Type>Sender</Type><Code>{text}</Code><Message>bad key {text}</Message>"
+    body = f"<ErrorResponse><Error>{error}</Error><RequestId>{text}</RequestId></ErrorResponse>"
+    return Fault.status(400, {"x-amzn-RequestId": text}, body)
+
+
+def stripe_blames(text):
+    words = dict.fromkeys(("code", "decline_code", "param", "doc_url", "request_log_url"), text)
+    error = {"type": "invalid_request_error", "message": f"Invalid API Key provided: {text}", **words}
+    return Fault.json(400, {"error": error}, {"Request-Id": text, "Stripe-Notice": text})
+
+
+TWILIO = {"TWILIO_ACCOUNT_SID": "AC" + "0123456789abcdef" * 2, "TWILIO_PHONE_NUMBER": "+15005550006"}
+CALLBACK = {"TWILIO_STATUS_CALLBACK_URL": "https://shop.example.com/hooks/twilio"}
+
+CASES = {
+    "sendgrid": Case(
+        capability="email",
+        needed="SENDGRID_FROM_EMAIL",
+        vendor="sendgrid",
+        keys={"SENDGRID_API_KEY": "SG.canary-key-0000000000.canary-tail-1111111111"},
+        tenants={"SENDGRID_API_KEY": "SG.canary-tenant-00000000.canary-tail-2222222222"},
+        more={"SENDGRID_FROM_EMAIL": "a@example.com"},
+        blames=sendgrid_blames,
+    ),
+    "ses": Case(
+        capability="email",
+        needed="SES_FROM_EMAIL",
+        vendor="ses",
+        keys={
+            "SES_ACCESS_KEY_ID": "AKIACANARY0123456789",
+            "SES_SECRET_ACCESS_KEY": "canary/secret+key/0123456789abcdefghijkl",
+        },
+        # Of no form that would be known as a key's: only the value gives it away.
+        tenants={"SES_ACCESS_KEY_ID": "canary-tenant-key", "SES_SECRET_ACCESS_KEY": "canary/tenant+key=="},
+        more={"SES_FROM_EMAIL": "a@example.com", "SES_REGION": "eu-central-1"},
+        blames=ses_blames,
+    ),
+    "twilio": Case(
+        capability="sms",
+        vendor="twilio",
+        keys={"TWILIO_AUTH_TOKEN": "canary0123456789canary0123456789"},
+        tenants={"TWILIO_AUTH_TOKEN": "tenantcanary456789tenantcanary45"},
+        more={**TWILIO, **CALLBACK},
+        blames=twilio_blames,
+        needed="TWILIO_ACCOUNT_SID",
+    ),
+    "twilio-key": Case(
+        capability="sms",
+        vendor="twilio",
+        keys={"TWILIO_AUTH_TOKEN": "canary0123456789canary0123456789", "TWILIO_API_KEY_SECRET": "canary/key+secret="},
+        tenants={"TWILIO_AUTH_TOKEN": "tenantcanary456789tenantcanary45", "TWILIO_API_KEY_SECRET": "tenant/canary+="},
+        more={**TWILIO, "TWILIO_API_KEY_SID": "SK" + "0123456789abcdef" * 2},
+        blames=twilio_blames,
+        needed="TWILIO_ACCOUNT_SID",
+    ),
+    "sns": Case(
+        capability="sms",
+        vendor="sns",
+        keys={
+            "SNS_ACCESS_KEY_ID": "AKIACANARY0123456789",
+            "SNS_SECRET_ACCESS_KEY": "canary/secret+key/0123456789abcdefghijkl",
+        },
+        tenants={"SNS_ACCESS_KEY_ID": "canary-tenant-key", "SNS_SECRET_ACCESS_KEY": "canary/tenant+key=="},
+        more={"SNS_REGION": "eu-central-1", "SNS_TOPIC_ARN": "arn:aws:sns:eu-central-1:123456789012:logs"},
+        blames=sns_blames,
+        needed="SNS_REGION",
+    ),
+    "stripe": Case(
+        capability="billing",
+        vendor="stripe",
+        keys={
+            "STRIPE_SECRET_KEY": "sk_test_canary0123456789abcdefghijklmno",
+            "STRIPE_WEBHOOK_SECRET": "whsec_canary0123456789abcdefghijklmno",
+        },
+        # Of no form that would be known as a key's.
+        tenants={"STRIPE_SECRET_KEY": "canary-tenant-key", "STRIPE_WEBHOOK_SECRET": "canary-tenant-signs"},
+        more={},
+        blames=stripe_blames,
+    ),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    return CASES[request.param]
+
+
+@pytest.fixture
+def opened(case, clock):
+    """`opened()`: the vendor with its canaries."""
+
+    def build(*, environ=None, **more):
+        settings = Settings(
+            mode="live",
+            vendors={case.capability: case.vendor},
+            credentials={**case.keys, **case.more},
+            environ=environ or {},
+            env_file=None,
+        )
+        return Providers(settings, clock=clock, **more)
+
+    return build
+
+
+@pytest.fixture
+def wire():
+    with FaultServer() as server:
+        yield server
+
+
+@pytest.fixture
+def spans(monkeypatch):
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    hook = OpenTelemetryHook()
+    hook._tracer = provider.get_tracer("providers")
+    exporter.hook = hook
+    return exporter
+
+
+async def listed(items):
+    return [one async for one in items]
+
+
+MAIL = EmailMessage(to=("ana@example.com",), subject="Hi", text="Hello")
+
+
+def mails(providers, vendor):
+    email = providers.email
+    to_many = MAIL.model_copy(update={"to": ()})
+    return [
+        lambda: email.send(MAIL, idempotency_key="order-1001"),
+        lambda: email.send(MAIL),
+        lambda: email.send_many([MAIL, MAIL]),
+        lambda: listed(email.send_campaign(to_many, [Recipient(email="ana@example.com")], idempotency_key="k")),
+        lambda: listed(email.suppressions()),
+        lambda: email.status(f"{vendor}:abc"),
+        lambda: email.suppress("ana@example.com"),
+        lambda: email.unsuppress("ana@example.com"),
+        lambda: email.domain("shop.example.com"),
+        lambda: email.ensure_webhook("https://shop.example.com/hook"),
+        lambda: email.webhook(RawRequest(body=b"[]", headers={"x-twilio-email-event-webhook-signature": "no"})),
+        email.check,
+    ]
+
+
+def texts(providers, vendor):
+    sms, text = providers.sms, SmsMessage(to="+15551230001", body="It has shipped.", metadata={"order": "7"})
+    form, url = b"MessageSid=SM1&MessageStatus=sent", "https://shop.example.com/hooks/twilio?order=7"
+    headers = [
+        {"x-twilio-signature": "no", "content-type": "application/x-www-form-urlencoded"},
+        {"x-amz-sns-message-type": "Notification"},
+    ]
+    return [
+        lambda: sms.send(text, idempotency_key="order-1001"),
+        lambda: sms.send(text),
+        lambda: sms.send_many([text, text]),
+        lambda: sms.status(f"{vendor}:SM{'0' * 32}"),
+        lambda: listed(sms.opt_outs()),
+        lambda: sms.opt_in("+15551230001"),
+        *(lambda each=each: sms.webhook(RawRequest(body=form, headers=each, url=url)) for each in headers),
+        sms.check,
+    ]
+
+
+def payments(providers, vendor):
+    billing = providers.billing
+    urls = {"success_url": "https://shop.example.com/thanks", "cancel_url": "https://shop.example.com/cart"}
+    line = CheckoutLine(title="Mug", unit_price=Money(amount=Decimal(9), currency="USD"))
+    plan = Plan(service="shop", plan="pro", amount=Money(amount=Decimal(9), currency="USD"))
+    customer, subscription = f"{vendor}:cus_1", f"{vendor}:sub_1"
+    return [
+        lambda: billing.ensure_customer(email="ana@example.com", metadata={"service": "shop"}),
+        lambda: billing.customer(customer),
+        lambda: billing.price("shop_pro_monthly"),
+        lambda: billing.subscription_checkout(customer=customer, price=f"{vendor}:price_1", **urls),
+        lambda: billing.payment_checkout([line], idempotency_key="order-1001", **urls),
+        lambda: billing.payment_checkout([line], **urls),
+        lambda: billing.checkout(f"{vendor}:cs_test_1"),
+        lambda: billing.expire_checkout(f"{vendor}:cs_test_1"),
+        lambda: billing.portal(customer, return_url="https://shop.example.com"),
+        lambda: billing.subscription(subscription),
+        lambda: listed(billing.subscriptions(customer)),
+        lambda: billing.preview_change(subscription, f"{vendor}:price_1"),
+        lambda: billing.change_plan(subscription, f"{vendor}:price_1"),
+        lambda: billing.cancel(subscription),
+        lambda: billing.resume(subscription),
+        lambda: billing.refund(f"{vendor}:pi_1", idempotency_key="return-1001"),
+        lambda: billing.invoice(f"{vendor}:in_1"),
+        lambda: listed(billing.invoices(customer)),
+        lambda: listed(billing.disputes()),
+        lambda: billing.record_usage(customer, meter="calls", quantity=1),
+        lambda: billing.sync_catalog([plan]),
+        lambda: billing.ensure_webhook("https://shop.example.com/hook"),
+        lambda: billing.webhook(RawRequest(body=b"{}", headers={"stripe-signature": "t=1,v1=00"})),
+        billing.check,
+    ]
+
+
+CALLS = {"email": mails, "sms": texts, "billing": payments}
+
+
+@pytest.fixture
+def leaks(case, opened, clock, spans, caplog):
+    """Everything that can be seen after every operation failed in this way."""
+
+    async def provoke(providers, texts):
+        for call in CALLS[case.capability](providers, case.vendor):
+            try:
+                texts.append(repr(await call()))
+            except ProviderError as error:
+                texts += texts_of(error)
+        texts += [repr(one) async for one in providers.unknowns.unknown()]
+
+    def seen(url, prepare=None, **more):
+        """`prepare` is told the keys of each account before it is used."""
+        prepare = prepare or (lambda _: None)
+        caplog.set_level(logging.DEBUG)
+        store = MemoryStore(clock)
+        texts = []
+
+        async def scenario():
+            async with opened(store=store, hooks=(spans.hook,), environ={case.base_url: url}, **more) as providers:
+                texts.extend([repr(providers), str(providers), f"{providers.capability(case.capability)!r}"])
+                prepare(case.keys)
+                await provoke(providers, texts)
+                tenant = providers.scoped("t1", credentials={**case.tenants, **case.more})
+                texts.append(repr(tenant))
+                prepare(case.tenants)
+                await provoke(tenant, texts)
+
+        asyncio.run(scenario())
+        texts += [record.getMessage() + repr(record.args) + (record.exc_text or "") for record in caplog.records]
+        texts.append(caplog.text)
+        texts += [span.to_json() for span in spans.get_finished_spans()]
+        texts += [repr(event.attributes) for span in spans.get_finished_spans() for event in span.events]
+        texts += [repr(entry) for entry in store._values.items()]
+        assert spans.get_finished_spans()
+        return texts
+
+    return seen
+
+
+def texts_of(error):
+    """Whatever of an error can be shown, its causes included."""
+    texts = ["".join(traceback.format_exception(error)), str(error), repr(error), repr(vars(error))]
+    texts.append(repr(pickle.loads(pickle.dumps(error))))  # noqa: S301 (our own)
+    texts += [repr(getattr(cause, "__dict__", cause)) + repr(cause) for cause in chain(error)]
+    return texts
+
+
+def locals_of(error):
+    """The variables of every frame but the tests' own, as trackers of errors show them."""
+    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+    frames = [frame for frame in shown.stack if not Path(frame.filename).is_relative_to(HERE)]
+    return [f"{frame.filename}:{frame.lineno} {frame.name}: {frame.locals}" for frame in frames]
+
+
+def chain(error):
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def quoted(keys):
+    return [form for key in keys.values() for form in quotes(key)]
+
+
+def staging(server, fault):
+    """The server answers everything by what `fault` makes of the keys."""
+
+    def stage(keys):
+        server.reset()
+        server.stage(fault(" ".join(quoted(keys))), times=None)
+
+    return stage
+
+
+def test_a_vendor_that_quotes_the_key_back_leaks_it_nowhere(case, leaks, wire):
+    case.clean(*leaks(wire.url, staging(wire, case.blames)))
+
+
+@pytest.mark.parametrize("status", [200, 302, 404, 500])
+def test_a_reply_that_is_the_key_and_nothing_else_leaks_it_nowhere(case, leaks, wire, status):
+    case.clean(*leaks(wire.url, staging(wire, lambda text: Fault.status(status, body=text))))
+
+
+def test_a_success_that_is_not_as_documented_and_quotes_the_key_leaks_it_nowhere(case, leaks, wire):
+    names = (
+        *("MessageId", "SuppressedDestinationSummaries", "Insights", "SendQuota", "DkimAttributes", "messages"),
+        *("sid", "status", "to", "balance", "num_segments", "date_created"),
+        *("id", "object", "data", "url", "has_more", "customer", "livemode", "metadata"),
+    )
+    case.clean(*leaks(wire.url, staging(wire, lambda text: Fault.json(200, {name: [text] for name in names}))))
+
+
+def test_a_success_shows_the_key_nowhere(case, leaks, wire):
+    wire.stage(Fault.json(202, {"MessageId": "abc"}, {"X-Message-Id": "abc"}), times=None)
+    case.clean(*leaks(wire.url))
+
+
+WIRE_FAULTS = [Fault.RESET_BEFORE, Fault.GARBAGE, Fault.TRUNCATED_BODY, Fault.json(401, {}), None]
+TRANSPORTS = [
+    *((name, kind) for name in ("sendgrid", "twilio", "stripe") for kind in (AiohttpTransport, HttpxTransport)),
+    ("ses", None),
+    ("sns", None),
+]
+
+
+@pytest.mark.parametrize(("case", "kind"), TRANSPORTS, indirect=["case"])
+@pytest.mark.parametrize("fault", WIRE_FAULTS, ids=str)
+def test_no_fault_of_the_wire_shows_the_key(case, leaks, wire, kind, fault):
+    if fault:
+        wire.stage(fault, times=None)
+    case.clean(*leaks(wire.url if fault else "http://127.0.0.1:9", transport=kind and kind()))
+
+
+def test_settings_and_adapters_show_no_secret(case, opened):
+    async def scenario():
+        async with opened() as providers:
+            adapter = providers.capability(case.capability).unwrap(object)
+            shown = [adapter, adapter.client, vars(adapter), vars(adapter.client), *inside(adapter)]
+            case.clean(*map(repr, shown))
+
+    asyncio.run(scenario())
+    settings = Settings(environ={**case.keys, "PROVIDER_MODE": "live"}, env_file=None)
+    case.clean(repr(settings), str(settings))
+
+
+def inside(adapter):
+    """What adapters are made of; of Amazon's also what is kept of its clients."""
+    account, aws = getattr(adapter, "_account", None), getattr(adapter, "_aws", None)
+    return [account, *([] if aws is None else [vars(aws), account.clients._kept])]
+
+
+AUTHORIZED = {
+    "sendgrid": lambda key: f"Bearer {key}",
+    "twilio": lambda key: "Basic " + base64.b64encode(f"{TWILIO['TWILIO_ACCOUNT_SID']}:{key}".encode()).decode(),
+    "stripe": lambda key: f"Bearer {key}",
+}
+
+
+@pytest.mark.parametrize("case", AUTHORIZED, indirect=True)
+def test_a_key_that_is_shown_in_a_request_s_repr_is_masked(case, opened, scripted):
+    transport = scripted(HttpResponse(401, {}, b"{}"))
+
+    async def scenario():
+        async with opened(transport=transport) as providers:
+            with pytest.raises(ProviderError):
+                await CALLS[case.capability](providers, case.vendor)[1]()
+
+    asyncio.run(scenario())
+    (request,) = transport.requests
+    key = next(iter(case.keys.values()))
+    assert request.headers["Authorization"] == AUTHORIZED[case.vendor](key)
+    case.clean(repr(request), repr(request.headers), repr(HttpResponse(200, {"set-cookie": key}, key.encode())))
+
+
+@pytest.mark.parametrize("case", [name for name, case in CASES.items() if case.needed], indirect=True)
+def test_a_configuration_error_names_the_variable_and_not_its_value(case):
+    with pytest.raises(ProviderError) as caught:
+        Providers(
+            Settings(mode="live", credentials=case.keys, environ={}, env_file=None),
+            capabilities=(case.capability,),
+        )
+    case.clean(*texts_of(caught.value))
+    assert case.needed in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", ["blames", "fits nothing", "nobody there"])
+def test_the_command_shows_no_key(case, wire, capsys, monkeypatch, tmp_path, fault):
+    monkeypatch.chdir(tmp_path)
+    url = "http://127.0.0.1:9" if fault == "nobody there" else wire.url
+    settings = {"PROVIDER_MODE": "live", f"PROVIDER_{case.capability.upper()}": case.vendor, case.base_url: url}
+    for name, value in {**settings, **case.keys, **case.more}.items():
+        monkeypatch.setenv(name, value)
+    if fault == "blames":
+        staging(wire, case.blames)(case.keys)
+    else:
+        wire.stage(Fault.json(200, {"a": " ".join(quoted(case.keys))}), times=None)
+    operation, arguments = CALLED[case.capability]
+    commands = [
+        ["status", "--json"],
+        ["status"],
+        ["doctor", "--json"],
+        ["doctor"],
+        ["env"],
+        ["unknowns", "--json"],
+        ["call", operation, "--input", json.dumps(arguments), "--json"],
+        ["call", operation, "--input", json.dumps(arguments)],
+    ]
+    for argv in commands:
+        main(argv)
+        seen = capsys.readouterr()
+        assert seen.out or seen.err
+        case.clean(seen.out, seen.err)
+
+
+CALLED = {
+    "email": ("email.send", {"message": {"to": ["ana@example.com"], "subject": "Hi", "text": "Hello"}}),
+    "sms": ("sms.send", {"message": {"to": "+15551230001", "body": "It has shipped."}}),
+    "billing": ("billing.customer", {"ref": "stripe:cus_1"}),
+}
+
+
+def test_a_webhook_that_fails_at_the_vendor_shows_no_key(clock, caplog):
+    case = CASES["ses"]
+    caplog.set_level(logging.DEBUG)
+    text = " ".join(quoted(case.keys))
+    xml = f"<Error><Type>Sender</Type><Code>{text}</Code><Message>{text}</Message></Error>"
+    refused = f"<ErrorResponse>{xml}<RequestId>{text}</RequestId></ErrorResponse>"
+    names = dict(zip(("access_key_id", "secret_access_key"), case.keys.values(), strict=True))
+
+    async def scenario(server):
+        headers, body = server.signed_request(kind="SubscriptionConfirmation")
+        request = RawRequest(body=body, headers=headers)
+        settings = Settings(mode="live", vendors={"email": "ses"}, environ=server.env, env_file=None)
+        async with Providers(settings, clock=clock) as providers:
+            for answer in (refused, text):
+                server.stage(Fault.status(400, {"x-amzn-RequestId": text}, answer), match=("POST", "/sns."))
+                with pytest.raises(ProviderError) as caught:
+                    await providers.email.webhook(request)
+                case.clean(*texts_of(caught.value))
+
+    with SesServer(clock=clock.time, **names) as server:
+        asyncio.run(scenario(server))
+    case.clean(caplog.text)
+
+
+def test_a_signed_webhook_s_secret_is_masked(clock):
+    async def scenario(server):
+        settings = Settings(mode="live", environ=server.env, env_file=None)
+        async with Providers(settings, clock=clock) as providers:
+            endpoint = await providers.email.ensure_webhook("https://shop.example.com/hook")
+            assert endpoint.secret.get_secret_value() == server.public_key
+            assert server.public_key not in repr(endpoint) + endpoint.model_dump_json() + str(endpoint.model_dump())
+
+    with SendGridServer(clock=clock.time) as server:
+        asyncio.run(scenario(server))
