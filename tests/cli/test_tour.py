@@ -14,16 +14,29 @@ def test_every_capability_has_its_part():
     assert set(PARTS) == set(catalog.CAPABILITIES)
 
 
+@pytest.fixture
+def parts(cli):
+    """The steps of each capability, in demo, as a machine reads them."""
+    result = cli("tour", "--json")
+    assert (result.code, result.err) == (0, "")
+    for part in result.json["capabilities"]:
+        assert (part["vendors"], part["live"]) == (["demo"], False)
+        assert not any(step["skipped"] for step in part["steps"])
+    return {part["capability"]: [step["data"] for step in part["steps"]] for part in result.json["capabilities"]}
+
+
 def test_in_demo_everything_is_shown(cli):
     shown, machine = cli("tour"), cli("tour", "--json")
 
     assert (shown.code, shown.err) == (0, "")
-    assert (machine.code, machine.err) == (0, "")
-    (email,) = machine.json["capabilities"]
-    assert (email["capability"], email["vendors"], email["live"]) == ("email", ["demo"], False)
-    steps = email["steps"]
-    assert not any(step["skipped"] for step in steps)
-    first, again, bad, campaign, domain, status, suppressions, events = [step["data"] for step in steps]
+    for part in machine.json["capabilities"]:
+        for step in part["steps"]:
+            assert step["title"] in shown.out
+
+
+def test_mail_in_demo(parts):
+    first, again, bad, campaign, domain, status, suppressions, events = parts["email"]
+
     assert first == again
     assert bad["field"].startswith("to")
     assert [outcome["state"] for outcome in campaign] == ["sent", "invalid", "earlier", "sent"]
@@ -31,8 +44,32 @@ def test_in_demo_everything_is_shown(cli):
     assert status["state"] == "delivered"
     assert [entry["email"] for entry in suppressions] == ["bounce@example.com"]
     assert [event["type"] for event in events] == ["delivered", "opened", "clicked"]
-    for step in steps:
-        assert step["title"] in shown.out
+
+
+def test_texts_in_demo(parts):
+    first, again, bad, segments, many, status = parts["sms"]
+
+    assert first["ref"] == again["ref"]
+    assert bad["field"] == "to"
+    assert [found["segments"] for found in segments] == [1, 1, 2]
+    assert [outcome["state"] for outcome in many] == ["sent", "suppressed"]
+    assert status["state"] == "delivered"
+
+
+def test_billing_in_demo(parts):
+    catalogue, unknown, customer, subscribed, changed, ended, refunds, invoices = parts["billing"]
+
+    assert len(catalogue["changes"]) == 31
+    assert unknown == {"error": "NotFoundError", "field": "price", "message": unknown["message"]}
+    assert subscribed["customer"] == customer["ref"]
+    assert subscribed["lookup_key"] == "trendscout_pro_monthly"
+    assert changed["subscription"]["lookup_key"] == "trendscout_enterprise_monthly"
+    assert ended["status"] == "canceled"
+    assert [(refund["amount"]["amount"], refund["amount"]["currency"]) for refund in refunds] == [
+        ("1500", "JPY"),
+        ("3480", "JPY"),
+    ]
+    assert {invoice["status"] for invoice in invoices} == {"paid"}
 
 
 def test_it_can_be_taken_twice_on_the_same_state(cli, monkeypatch, tmp_path):
@@ -40,6 +77,7 @@ def test_it_can_be_taken_twice_on_the_same_state(cli, monkeypatch, tmp_path):
 
     assert [cli("tour").code, cli("tour").code] == [0, 0]
     assert cli("call", "email.suppressions", "--json").out == ""
+    assert cli("call", "sms.opt_outs", "--json").out == ""
 
 
 def test_as_a_process(tmp_path):
@@ -56,10 +94,14 @@ def test_as_a_process(tmp_path):
 
 
 class TestLive:
+    """Mail live, the rest on the demo."""
+
     @pytest.fixture(autouse=True)
     def _live(self, monkeypatch, sendgrid):
         for name, value in sendgrid.env.items():
             monkeypatch.setenv(name, value)
+        monkeypatch.setenv("PROVIDER_SMS", "demo")
+        monkeypatch.setenv("PROVIDER_BILLING", "demo")
 
     def test_it_asks_whom_to_write_to_before_anything_is_sent(self, cli, sendgrid):
         result = cli("tour")
@@ -73,7 +115,7 @@ class TestLive:
 
         assert result.code == 0, result.err
         assert set(sendgrid.readers()) == {"me@example.com"}
-        (email,) = result.json["capabilities"]
+        email = next(part for part in result.json["capabilities"] if part["capability"] == "email")
         assert email["live"]
         skipped = [step for step in email["steps"] if step["skipped"]]
         assert {"domain" in step["title"] or "webhook" in step["title"] for step in skipped} == {True}
@@ -95,4 +137,39 @@ class TestLive:
         assert "step 1 failed" in shown.err
         assert "Traceback" not in shown.err
         assert not machine.json["ok"]
-        assert machine.json["capabilities"][0]["error"]
+        assert [part["capability"] for part in machine.json["capabilities"] if "error" in part] == ["email"]
+
+
+def served(*servers, **options):
+    """What points at local vendors, in a process's environment."""
+    return {name: value for server in servers for name, value in server.env.items()} | options
+
+
+def test_live_texts_go_to_one_number_only(cli, monkeypatch):
+    from providers.testing.servers import TwilioServer
+
+    with TwilioServer() as twilio:
+        environ = served(twilio, PROVIDER_MODE="live", PROVIDER_EMAIL="demo", PROVIDER_BILLING="demo")
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+
+        asked, shown = cli("tour"), cli("tour", "--phone", "+15551239876", "--json")
+
+        assert (asked.code, asked.err.count("--phone")) == (2, 1)
+        assert shown.code == 0, shown.err
+        assert {text.to for text in twilio.messages} == {"+15551239876"}
+        assert len(twilio.messages) == 1
+
+
+def test_live_billing_moves_no_money(cli, monkeypatch):
+    from providers.testing.servers import StripeServer
+
+    with StripeServer() as stripe:
+        environ = served(stripe, PROVIDER_MODE="live", PROVIDER_EMAIL="demo", PROVIDER_SMS="demo")
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+
+        shown = cli("tour", "--json")
+
+        assert shown.code == 0, shown.err
+        assert {request.method for request in stripe.requests} == {"GET"}

@@ -80,10 +80,10 @@ def pay(books):
         await adapter.play("pay")
         return MessageRef(vendor=adapter.facts.vendor, id=f"m{len(adapter.calls)}")
 
-    def pay(view, key="k", *, operation=PAY, payload="p", timeout=None, find=True, one=False):
+    def pay(view, key="k", *, operation=PAY, payload="p", timeout=None, find=True, one=False, **more):
         guards = Safeguards(before=books.look_before, look_up=FIND if find else None, find=books.find if find else None)
         route = view.email._route
-        options = {"key": key, "payload": payload, "timeout": timeout, "safeguards": guards}
+        options = {"key": key, "payload": payload, "timeout": timeout, "safeguards": guards, **more}
         return route.one(operation, None, step, **options) if one else route.first(operation, step, **options)
 
     return pay
@@ -441,6 +441,21 @@ def test_within_the_window_an_unknown_write_is_repeated_with_the_same_key(counti
     assert [str(ref) for ref in answers] == ["alpha:m2"] * 2
     assert (left, opened) == ([], [])
     assert len(counting.calls) == 2
+
+
+def test_an_unknown_write_under_a_key_of_our_own_is_not_called_repeatable(counting, live, pay):
+    """The caller's repeat would have another key, and happen twice."""
+    counting.script.extend([lost(), lost()])
+
+    async def scenario():
+        async with live() as p:
+            for generated in (False, True):
+                with pytest.raises(ProviderTimeoutError) as caught:
+                    await pay(p, f"k{generated}", one=True, generated=generated)
+                assert caught.value.may_have_applied
+                assert caught.value.retryable is not generated
+
+    asyncio.run(scenario())
 
 
 def test_the_window_counts_from_the_first_use_of_the_key(counting, live, pay, books, clock):

@@ -34,13 +34,16 @@ COMMANDS = {
 
 # What differs from one run to the next.
 VARYING = (
-    (re.compile(r"\bmail-[0-9a-f]+-[0-9a-f]+"), "mail-ID"),
+    (re.compile(r"\b(mail|text)-[0-9a-f]+-[0-9a-f]+"), r"\1-ID"),
+    (re.compile(r"\b(cs|cus|in|pay|re|sub)-[0-9a-f]{12}(-\d+)?"), r"\1-ID"),
+    (re.compile(r"\bDEMO-[0-9A-F]+-\d+"), "DEMO-ID"),
     (re.compile(r"\b(tour|customers)-[0-9a-f]{8}"), r"\1-ID"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "ID"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
     (re.compile(r"\b\d+(\.\d+)? ?(s|seconds|ms)\b"), "TIME"),
     (re.compile(r"~[0-9a-f]+-[0-9a-f]+-[0-9a-f]+"), "~ID"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?( ?(Z|UTC|\+00:00))?"), "MOMENT"),
+    (re.compile(r"\d{4}-\d\d-\d\d"), "DAY"),
     (re.compile(r" +(?=\[ *\d+%\])"), " "),
     (re.compile(r"[ \t]+$", re.MULTILINE), ""),
 )
@@ -207,12 +210,15 @@ def test_generated_pages_are_up_to_date() -> None:
 
 
 def test_every_setting_and_every_word_of_the_demo_is_explained() -> None:
+    from providers.billing.demo_book import Fate
     from providers.core.faults import BY_WORD
     from providers.email.demo import FATES
     from providers.settings import GENERAL
+    from providers.sms.demo import FATES as ENDINGS
 
     switching = (ROOT / "docs" / "switching.md").read_text(encoding="utf-8")
     demo = (ROOT / "docs" / "demo.md").read_text(encoding="utf-8")
 
     assert [name for name in GENERAL if f"`{name}`" not in switching] == []
-    assert [word for word in (*BY_WORD, *FATES) if f"`{word}@" not in demo] == []
+    assert [word for word in (*BY_WORD, *FATES, *filter(None, Fate)) if f"`{word}@" not in demo] == []
+    assert [ending for ending in ENDINGS if f"`...{ending}`" not in demo] == []

@@ -193,7 +193,7 @@ TWILIO = Vendor(
 SNS = Vendor(
     name="sns",
     capability="sms",
-    server=lambda **more: servers.SnsServer(**more),
+    server=servers.SnsServer,
     once=Call(send_text, "sms.send", ("POST", "/"), SentSms),
     read=Call(opt_outs, "sms.opt_outs", ("POST", "/"), list),
     idempotent=Call(opt_in, "sms.opt_in", ("POST", "/"), type(None)),
@@ -224,7 +224,7 @@ async def portal(providers, number, **options):
 STRIPE = Vendor(
     name="stripe",
     capability="billing",
-    server=lambda **more: servers.StripeServer(**more),
+    server=servers.StripeServer,
     once=Call(checkout, "billing.payment_checkout", ("POST", "/v1/checkout/sessions"), CheckoutSession),
     read=Call(customer, "billing.customer", ("GET", f"/v1/customers/{CUSTOMER}"), Customer),
     idempotent=Call(portal, "billing.portal", ("POST", "/v1/billing_portal/sessions"), PortalSession),

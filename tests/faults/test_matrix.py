@@ -126,6 +126,21 @@ def test_a_write_that_met_a_fault_is_made_at_most_once(rig, name):
     assert rig.accepted(expected.accepted) == expected.accepted
 
 
+@pytest.mark.parametrize("idempotency_key", [None, "order-1001"])
+def test_an_unknown_write_may_be_repeated_by_the_caller_only_with_a_key_that_the_vendor_knows(rig, idempotency_key):
+    rig.faults.stage(Fault.RESET_BEFORE, times=None)
+
+    async def scenario():
+        async with rig.open() as providers:
+            with pytest.raises(ProviderError) as caught:
+                await rig.send(providers, idempotency_key=idempotency_key)
+            return caught.value
+
+    error = asyncio.run(scenario())
+    assert error.outcome is UNKNOWN
+    assert error.retryable == (rig.kind.deduplicates and idempotency_key is not None)
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_read_that_met_a_fault_is_tried_again_and_never_unknown(rig, name):
     with staged(rig, name) as expected:

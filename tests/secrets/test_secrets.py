@@ -345,7 +345,7 @@ def texts_of(error):
 
 
 def locals_of(error):
-    """The variables of every frame but the tests' own, as trackers of errors show them."""
+    """The variables of every frame but the tests' own."""
     shown = traceback.TracebackException.from_exception(error, capture_locals=True)
     frames = [frame for frame in shown.stack if not Path(frame.filename).is_relative_to(HERE)]
     return [f"{frame.filename}:{frame.lineno} {frame.name}: {frame.locals}" for frame in frames]
@@ -408,6 +408,29 @@ def test_no_fault_of_the_wire_shows_the_key(case, leaks, wire, kind, fault):
     if fault:
         wire.stage(fault, times=None)
     case.clean(*leaks(wire.url if fault else "http://127.0.0.1:9", transport=kind and kind()))
+
+
+@pytest.mark.parametrize(("case", "kind"), [each for each in TRANSPORTS if each[1]], indirect=["case"])
+@pytest.mark.parametrize("fault", WIRE_FAULTS, ids=str)
+def test_no_variable_in_a_traceback_holds_the_key(case, opened, wire, kind, fault):
+    """As trackers of errors show them, those of vendors' libraries too; Amazon's puts its key id into requests."""
+    if fault:
+        wire.stage(fault, times=None)
+
+    async def scenario():
+        shown = 0
+        environ = {case.base_url: wire.url if fault else "http://127.0.0.1:9"}
+        async with opened(transport=kind(), environ=environ) as providers:
+            for call in CALLS[case.capability](providers, case.vendor):
+                try:
+                    await call()
+                except ProviderError as error:
+                    for cause in chain(error):
+                        case.clean(*locals_of(cause))
+                        shown += 1
+        return shown
+
+    assert asyncio.run(scenario())
 
 
 def test_settings_and_adapters_show_no_secret(case, opened):

@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, urlencode
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twilio.base.exceptions import TwilioRestException
 from twilio.request_validator import RequestValidator
@@ -41,8 +41,8 @@ def sdk(server) -> Client:
 
 
 @pytest.fixture
-def start(clock):
-    """Starts servers."""
+def start(clock, receiver):
+    """Starts servers, and closes them before the receiver, which they may be posting to."""
     started = []
 
     def start(**options):
@@ -93,12 +93,13 @@ def test_the_signature_of_a_json_body_is_the_vendors():
     assert signature(vector["auth_token"], vector["url"]) == vector["signature"]
 
 
-@given(
-    st.text(),
-    st.from_regex(r"https://[a-z]{1,9}\.example\.com/[a-z]{0,9}(\?[a-z]=[a-z0-9%]{0,9})?", fullmatch=True),
-    st.dictionaries(st.text(), st.text()),
-)
-def test_the_sdk_computes_the_same_signature(token, url, fields):
+WORDS = st.text(max_size=9)
+
+
+@settings(deadline=None)
+@given(WORDS, st.text("abz09%/=&?", max_size=9), st.dictionaries(WORDS, WORDS, max_size=5))
+def test_the_sdk_computes_the_same_signature(token, path, fields):
+    url = f"https://shop.example.com/{path}"
     assert signature(token, url, fields.items()) == RequestValidator(token).compute_signature(url, fields)
 
 

@@ -9,6 +9,7 @@ from providers import Money, Providers, RawRequest, Settings
 from providers.core.clock import utc
 from providers.core.errors import (
     AuthenticationError,
+    BadResponseError,
     InvalidRequestError,
     Outcome,
     PermissionDeniedError,
@@ -318,5 +319,15 @@ def test_an_event_of_the_demo_is_good_for_five_minutes(providers_clock, age, goo
         else:
             with pytest.raises(WebhookVerificationError):
                 await providers.sms.webhook(request)
+
+    demo(providers_clock, scenario, hooked=False)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b'[{"type": "sent"}]', b"\xff", b"[" * 10_000])
+def test_what_is_signed_and_is_no_list_of_events_is_a_bad_response(providers_clock, body):
+    async def scenario(providers, inbox):
+        with pytest.raises(BadResponseError) as caught:
+            await providers.sms.webhook(RawRequest(body=body, headers=webhooks.sign(body, providers_clock.time())))
+        assert (caught.value.vendor, caught.value.operation) == ("demo", "sms.webhook")
 
     demo(providers_clock, scenario, hooked=False)

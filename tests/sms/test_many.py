@@ -69,7 +69,7 @@ class World:
 
     async def delivered(self):
         """All webhooks so far, once none is on its way."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await asyncio.to_thread(self.twilio.flush)
             await asyncio.to_thread(self.sns.flush)
             while self.twilio.pending_callbacks or self.sns.pending_events:  # noqa: ASYNC110 (threads of their own)
@@ -93,7 +93,7 @@ def subscribe(sns, url):
 def in_a_world(scenario):
     async def main():
         clock = Still()
-        async with asyncio.timeout(120), Inbox() as inbox:
+        async with asyncio.timeout(300), Inbox() as inbox:
             # The subscription confirms itself: the endpoint reads its post only after all has been sent.
             with TwilioServer(clock=clock.time) as twilio, SnsServer(clock=clock.time, confirms=True) as sns:
                 await asyncio.to_thread(subscribe, sns, inbox.url)

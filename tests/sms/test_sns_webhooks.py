@@ -132,7 +132,8 @@ def test_a_log_has_one_id_however_often_and_however_it_is_relayed():
 @pytest.mark.parametrize(
     "log",
     [{}, {"status": "SUCCESS"}, {"delivery": {}}, {**LOGS[0], "status": 7}, {**LOGS[0], "status": ""},
-     {**LOGS[0], "notification": {"messageId": "1", "timestamp": "soon"}}, {"notification": [], "delivery": "x", "status": "FAILURE"}],
+     {**LOGS[0], "notification": {"messageId": "1", "timestamp": "soon"}},
+     {"notification": [], "delivery": "x", "status": "FAILURE"}],
 )  # fmt: skip
 def test_what_is_no_log_is_a_bad_response(log):
     with pytest.raises(BadResponseError):

@@ -24,7 +24,7 @@ from providers.sms.api import Sms as AsyncSms
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "generate_sync.py"
 
-INTERNAL = {"route", "context", "once", "note_unknown", "journal"}
+INTERNAL = {"route", "context", "once", "note_unknown", "settle", "journal"}
 PAIRS = [
     (AsyncEmail, Email),
     (AsyncSms, Sms),

@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import assert_type
 
-from providers import CheckResult, RawRequest, Settings, UnknownWrite, WebhookEndpoint, WebhookResult, sync
+from providers import CheckResult, Money, RawRequest, Settings, UnknownWrite, WebhookEndpoint, WebhookResult, sync
+from providers.billing import BillingEvent, CheckoutLine, CheckoutSession, Customer, Invoice, Refund, StripeBilling
 from providers.core.models import CredentialSource as AsyncCredentialSource
 from providers.core.transport import HttpResponse
 from providers.core.writes import Resolution
@@ -20,7 +21,9 @@ from providers.email import (
     Suppression,
     UnknownMail,
 )
-from providers.sync import CampaignStatus, CredentialSource, Email, Providers, Scope, Writes
+from providers.sms import OptOut, Segments, SentSms, SmsEvent, SmsMessage, SmsStatus, TwilioSms
+from providers.sms import SendOutcome as TextOutcome
+from providers.sync import Billing, CampaignStatus, CredentialSource, Email, Providers, Scope, Sms, Writes
 
 
 class Vault:
@@ -47,6 +50,8 @@ def opening(settings: Settings) -> None:
     with Providers() as p:
         assert_type(p, Providers)
         assert_type(p.email, Email)
+        assert_type(p.sms, Sms)
+        assert_type(p.billing, Billing)
         assert_type(p.email.vendors, tuple[str, ...])
         assert_type(p.email.unwrap(DemoEmail), DemoEmail)
         assert_type(p.unknowns, Writes)
@@ -101,6 +106,33 @@ def lists(email: Email) -> None:
 def webhooks(email: Email, request: RawRequest) -> None:
     assert_type(email.webhook(request, vendor="sendgrid"), WebhookResult[EmailEvent])
     assert_type(email.ensure_webhook("https://shop.example.com/hooks"), WebhookEndpoint)
+
+
+def texts(sms: Sms, message: SmsMessage, request: RawRequest) -> None:
+    sent = sms.send(message, idempotency_key="order-7", timeout=5)
+    assert_type(sent, SentSms)
+    assert_type(sms.status(sent.ref), SmsStatus)
+    assert_type(sms.send_many(each for each in [message]), list[TextOutcome])
+    assert_type(sms.opt_outs(), Iterator[OptOut])
+    assert_type(sms.opt_out("+15551230001"), OptOut)
+    sms.opt_in("+15551230001")
+    assert_type(sms.segments("Hello"), Segments)
+    assert_type(sms.webhook(request), WebhookResult[SmsEvent])
+    assert_type(sms.unwrap(TwilioSms), TwilioSms)
+
+
+def payments(billing: Billing, lines: Iterable[CheckoutLine], price: Money, request: RawRequest) -> None:
+    customer = billing.ensure_customer(email="ann@example.com")
+    assert_type(customer, Customer)
+    session = billing.payment_checkout(
+        lines, customer=customer.ref, success_url="https://a.example.com", cancel_url="https://b.example.com"
+    )
+    assert_type(session, CheckoutSession)
+    assert_type(billing.refund(session.ref, amount=price, idempotency_key="return-7"), Refund)
+    assert_type(billing.invoices(customer.ref), Iterator[Invoice])
+    assert_type(billing.webhook(request), WebhookResult[BillingEvent])
+    assert_type(billing.ensure_webhook("https://shop.example.com/hooks"), WebhookEndpoint)
+    assert_type(billing.unwrap(StripeBilling), StripeBilling)
 
 
 def unknowns(p: Providers) -> None:

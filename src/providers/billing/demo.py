@@ -62,7 +62,7 @@ from providers.core.money import from_minor, to_minor
 from providers.demo import webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
     from providers.core.account import Account
 
@@ -122,7 +122,7 @@ class DemoBilling:
             for token in tokens:
                 book, _ = await self._read(token)
                 known = book.customer
-                if known is not None and wanted.items() <= known.metadata.items():
+                if known is not None and all(known.metadata.get(each, "") == value for each, value in wanted.items()):
                     return await self._change(token, step)
             if mine in tokens:
                 return await self._change(mine, step)
@@ -463,7 +463,10 @@ class DemoBilling:
     async def aclose(self) -> None:
         """Nothing of its own."""
 
-    # Books.
+    async def books(self) -> AsyncIterator[Book]:
+        """All that is kept, in no particular order."""
+        async for _, value in self._store.scan(f"{self._prefix}book/"):
+            yield Book.model_validate_json(value)
 
     async def _begin(self, operation: str, address: str = "") -> None:
         """Fail where it is asked to; then do what came due."""

@@ -37,6 +37,8 @@ class Fate(StrEnum):
     """Checkouts: the card is declined, the session stays open and unpaid."""
     FAILS = "fails"
     """The checkout is paid; every later invoice fails, is tried three times more, and the subscription is canceled."""
+    EXPIRES = "expires"
+    """Two payments go through; then the card is too old, and invoices fail as with `fails`."""
     RECOVERS = "recovers"
     """Later invoices fail twice; the second retry is paid."""
     AUTHENTICATE = "authenticate"

@@ -46,6 +46,9 @@ OPEN_FOR = timedelta(days=1)
 ANSWER_WITHIN = timedelta(days=7)
 """Time for evidence against a dispute."""
 
+GOOD_FOR = 2
+"""Payments of a card that expires."""
+
 PAID = "succeeded"
 DECLINED, CONFIRM = "card_declined", "authentication_required"
 _FAILURES = {DECLINED: "Your card was declined.", CONFIRM: "Please confirm this payment with your bank."}
@@ -304,7 +307,7 @@ def charge(book: Book, one: Bill, at: datetime, *, present: bool = False) -> Non
         settle(book, one, at)
         return
     tries = invoice.attempts
-    failure = None if present else later_failure(book.fate, tries)
+    failure = None if present else later_failure(book, tries)
     if one.payment is None:
         one.payment = book.new_ref("pay")
     one.shown = invoice.model_copy(update={"attempts": tries + 1})
@@ -315,8 +318,12 @@ def charge(book: Book, one: Bill, at: datetime, *, present: bool = False) -> Non
         fail(book, one, failure, at)
 
 
-def later_failure(fate: Fate, tries: int) -> str | None:
+def later_failure(book: Book, tries: int) -> str | None:
     """Why an invoice that comes by itself is not paid, when it was tried so often before."""
+    fate = book.fate
+    if fate is Fate.EXPIRES:
+        paid = sum(receipt.shown.status == PAID for receipt in book.receipts.values())
+        return DECLINED if paid >= GOOD_FOR else None
     if fate is Fate.AUTHENTICATE:
         return CONFIRM
     if fate in {Fate.FAILS, Fate.DECLINED} or (fate is Fate.RECOVERS and tries < len(terms.RETRIES) - 1):

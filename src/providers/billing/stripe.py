@@ -37,6 +37,7 @@ from providers.core.errors import (
     Outcome,
     ProviderError,
     ProviderUnavailableError,
+    WebhookVerificationError,
 )
 from providers.core.json import to_json
 from providers.core.models import (
@@ -48,6 +49,7 @@ from providers.core.models import (
     WebhookResult,
     invalid_request,
 )
+from providers.core.redact import SecretText
 from providers.core.transport import StatusError
 
 if TYPE_CHECKING:
@@ -134,8 +136,10 @@ class StripeBilling:
 
     def __init__(self, account: Account) -> None:
         self._clock = account.clock
-        self._key = account.get("STRIPE_SECRET_KEY")
-        self._secrets = tuple(filter(None, (part.strip() for part in account.get("STRIPE_WEBHOOK_SECRET").split(","))))
+        self._key = SecretText(account.get("STRIPE_SECRET_KEY"))
+        self._connected = account.get("STRIPE_ACCOUNT")
+        secrets = (part.strip() for part in account.get("STRIPE_WEBHOOK_SECRET").split(","))
+        self._secrets = tuple(SecretText(secret) for secret in secrets if secret)
         self._tolerance = _tolerance(account.get("STRIPE_WEBHOOK_TOLERANCE"))
         self.client: StripeClient = make_client(account)
 
@@ -514,7 +518,11 @@ class StripeBilling:
             msg = "STRIPE_WEBHOOK_SECRET is not set; without it no event can be trusted"
             raise ConfigurationError(msg, field="STRIPE_WEBHOOK_SECRET")
         verify(request, self._secrets, now=self._clock.time(), tolerance=self._tolerance)
-        return WebhookResult[BillingEvent](events=(parse(request.body),))
+        event = parse(request.body)
+        if self._connected and event.account not in {None, self._connected}:
+            # One endpoint and its secret serve all accounts that are connected to the platform.
+            raise WebhookVerificationError("it is about another account", code="account")
+        return WebhookResult[BillingEvent](events=(event,))
 
     async def check(self) -> CheckResult:
         """`GET /v1/balance`; a restricted key that may not is known to be good all the same."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from providers.billing.stripe_errors import is_refusal
 from providers.core.errors import BadResponseError, ProviderError
-from providers.core.redact import SecretText
+from providers.core.redact import MASK, SecretText
 from providers.core.transport import MULTIPLE_CHOICES, HttpRequest, HttpResponse, StatusError
 
 with redirect_stderr(StringIO()):
@@ -40,12 +40,16 @@ if _log.level == logging.NOTSET:
 
 
 class OwnTransport(stripe.HTTPClient):
-    """The library's requests, sent by ours: our errors pass through it as they are. Asynchronous calls only."""
+    """The library's requests, sent by ours: our errors pass through it as they are. Asynchronous calls only.
+
+    The key is put in here, so that no variable of the library's holds it for a traceback to show.
+    """
 
     name = "providers"
 
-    def __init__(self, http: Callable[[], Transport], user_agent: str) -> None:
+    def __init__(self, http: Callable[[], Transport], user_agent: str, key: str) -> None:
         super().__init__()  # pyright: ignore[reportUnknownMemberType]
+        self._authorization = SecretText(f"Bearer {key}")
         self._http = http
         self._user_agent = f"Stripe/v1 PythonBindings/{stripe.VERSION} {user_agent}"
 
@@ -68,7 +72,7 @@ class OwnTransport(stripe.HTTPClient):
         sent = {
             **headers,
             "User-Agent": self._user_agent,
-            "Authorization": SecretText(headers.get("Authorization", "")),
+            "Authorization": self._authorization,
         }
         reply = await self._http().send(HttpRequest(method.upper(), url, sent, content))
         if reply.status >= MULTIPLE_CHOICES and not is_refusal(reply):
@@ -85,13 +89,13 @@ def make_client(account: Account) -> stripe.StripeClient:
     """The library's client for an account. Cheap: it holds a key and no connection."""
     base_url = account.base_url.rstrip("/")
     return stripe.StripeClient(
-        SecretText(account.get("STRIPE_SECRET_KEY")),
+        MASK,
         # Named, so that a newer library asks in the version whose replies are read here.
         stripe_version=account.facts.api_version,
         stripe_account=account.get("STRIPE_ACCOUNT") or None,
         base_addresses={"api": base_url, "connect": base_url, "files": base_url, "meter_events": base_url},
         max_network_retries=0,
-        http_client=OwnTransport(account.http, account.user_agent),
+        http_client=OwnTransport(account.http, account.user_agent, account.get("STRIPE_SECRET_KEY")),
     )
 
 

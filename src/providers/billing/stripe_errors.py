@@ -102,12 +102,9 @@ def translate(response: HttpResponse, facts: VendorFacts, clock: Clock) -> Provi
         named = kind(message, code=code, status=status, request_id=named.request_id, retry_after=named.retry_after)
     if isinstance(named, InvalidRequestError | NotFoundError | RejectedError):
         named.field = _field(problem)
-    if status < SERVER_ERROR and problem.code in BUSY:
-        named.retryable = True
-    again = response.headers.get("stripe-should-retry")
-    if again in {"true", "false"} and not isinstance(named, InvalidRequestError | NotFoundError | RejectedError):
-        # Stripe knows: with a key it answers some failures the same way for ever.
-        named.retryable = again == "true"
+    if isinstance(named, ConflictError | RateLimitedError):
+        again = response.headers.get("stripe-should-retry")
+        named.retryable = again == "true" or (again is None and (named.retryable or problem.code in BUSY))
     return named
 
 
@@ -141,6 +138,8 @@ def _foreign(response: HttpResponse, facts: VendorFacts, clock: Clock) -> Provid
 
 def _field(problem: _Problem) -> str | None:
     """`line_items[0][price_data][unit_amount]` is the `amount`; `metadata[shop]` stays what it is."""
+    if problem.code == "charge_already_refunded":
+        return "amount"
     if problem.param is None:
         return None
     names = [name for name in re.split(r"[\[\]]+", problem.param) if name and not name.isdigit()]

@@ -28,7 +28,6 @@ from providers.billing.models import (
     Refund,
     RefundStatus,
     Subscription,
-    SubscriptionItem,
     SubscriptionStatus,
     TaxBehavior,
 )

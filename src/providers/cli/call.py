@@ -138,8 +138,23 @@ def _arguments(operation: str, method: Callable[..., object], given: Mapping[str
     # Read one by one: an annotation that is not asked for may name what only type checkers can see.
     asked = {name: parameters[name].annotation for name in given}
     holder = type("Arguments", (), {"__annotations__": asked})
-    hints = get_type_hints(holder, vars(sys.modules[method.__module__]), NAMES, include_extras=True)
+    known = _Names(method.__module__.rpartition(".")[0])
+    hints = get_type_hints(holder, vars(sys.modules[method.__module__]), known, include_extras=True)
     return {name: _validated(name, hints[name], value) for name, value in given.items()}
+
+
+class _Names(dict[str, Any]):
+    """`NAMES`, and what the capability's package is known to export; that is loaded when it is asked for."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(NAMES)
+        self._package = package
+
+    def __missing__(self, name: str) -> object:
+        package = sys.modules[self._package]
+        if name not in getattr(package, "__all__", ()):
+            raise KeyError(name)
+        return getattr(package, name)
 
 
 def _validated(name: str, hint: object, value: JsonValue) -> object:

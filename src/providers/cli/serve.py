@@ -101,6 +101,8 @@ def _capability(vendor: str) -> str:
 
 def _announce(options: argparse.Namespace, servers: list[LocalServer]) -> None:
     env = {"PROVIDER_MODE": "live"}
+    served = {_capability(server.vendor) for server in servers}
+    env |= {f"PROVIDER_{name.upper()}": "demo" for name in catalog.CAPABILITIES if name not in served}
     for server in servers:
         env |= server.env
     if options.json:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 FAILURES = 5
 OPEN_SECONDS = 30.0
 
+NOT_ASKED = "breaker"
+"""The code of the error of a call while it is open."""
+
 
 class Breaker:
     """Opens after five failures of the vendor's in a row; lets one call through every 30 seconds until it works.
@@ -45,7 +48,7 @@ class Breaker:
         if self.open and (wait > 0 or not await self._health.probe(OPEN_SECONDS)):
             wait = max(self._health.open_until - self._clock.monotonic(), 0.0)
             msg = f"not asked: it failed {FAILURES} times in a row"
-            raise ProviderUnavailableError(msg, code="breaker", retry_after=wait, outcome=Outcome.NOT_APPLIED)
+            raise ProviderUnavailableError(msg, code=NOT_ASKED, retry_after=wait, outcome=Outcome.NOT_APPLIED)
 
     async def succeeded(self) -> None:
         """The vendor answered."""

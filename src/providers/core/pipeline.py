@@ -139,7 +139,10 @@ class Target(Generic[A]):
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One call of a caller's, over all attempts and vendors. `unknown` is sticky; `place` is for the first attempt."""
+    """One call of a caller's, over all attempts and vendors. `unknown` is sticky; `place` is for the first attempt.
+
+    `generated`: the key is of our own making, so that the caller cannot give it again.
+    """
 
     operation: Operation
     deadline: float
@@ -149,6 +152,7 @@ class Call:
     attempts: int = 0
     unknown: bool = False
     place: Place | None = None
+    generated: bool = False
 
     @property
     def counted(self) -> int | None:
@@ -283,7 +287,8 @@ class Pipeline:
             error.retryable = error.repeatable
         elif call.unknown:
             error.outcome = Outcome.UNKNOWN
-            error.retryable = call.key is not None and call.operation.name in target.facts.deduplicates
+            again = call.key is not None and not call.generated
+            error.retryable = again and call.operation.name in target.facts.deduplicates
 
 
 def sign(error: ProviderError, target: Target[A], operation: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from providers.core.breaker import NOT_ASKED
 from providers.core.errors import Fault, InvalidRequestError, ProviderError, UnsupportedOperationError
 from providers.core.operation import Effect
 from providers.core.pipeline import Adapter, Call, Pipeline, Target
@@ -94,15 +95,30 @@ class Route(Generic[A]):
         step: Callable[[A], Awaitable[T]],
         *,
         key: str | None = None,
+        generated: bool = False,
         payload: object = None,
         units: int = 1,
         timeout: float | None = None,
         fresh: bool = False,
         safeguards: Safeguards[A, T] | None = None,
     ) -> T:
-        """The answer of the vendor named, or of the first configured."""
+        """The answer of the vendor named, or of the first configured.
+
+        `generated`: the key is of our own making, and a repeat of the caller's would have another.
+        """
         targets = (self.target(vendor),)
-        return await self._call(operation, targets, step, key, payload, units, timeout, fresh=fresh, guards=safeguards)
+        return await self._call(
+            operation,
+            targets,
+            step,
+            key,
+            payload,
+            units,
+            timeout,
+            fresh=fresh,
+            guards=safeguards,
+            generated=generated,
+        )
 
     async def every(
         self,
@@ -139,9 +155,10 @@ class Route(Generic[A]):
         *,
         fresh: bool,
         guards: Safeguards[A, T] | None = None,
+        generated: bool = False,
     ) -> T:
         seconds = operation.timeout if timeout is None else timeout
-        call = Call(operation, self._pipeline.clock.monotonic() + seconds, key, units)
+        call = Call(operation, self._pipeline.clock.monotonic() + seconds, key, units, generated=generated)
         if self._pipeline.hooks:
             return await self._watched(call, lambda: self._run(call, targets, step, payload, guards, fresh=fresh))
         return await self._run(call, targets, step, payload, guards, fresh=fresh)
@@ -267,6 +284,9 @@ class Route(Generic[A]):
                 if position == last or not may_fail_over(call.operation, error, unknown=call.unknown):
                     raise
                 level = logger.error if error.fault is Fault.ACCOUNT else logger.warning
+                if error.code == NOT_ASKED:
+                    # Said when it opened; not again for every call meanwhile.
+                    level = logger.info
                 level("%s at %s failed, asking the next vendor: %r", call.operation.name, target.facts.vendor, error)
         msg = f"{call.operation.name}: no vendor is configured"
         raise UnsupportedOperationError(msg)

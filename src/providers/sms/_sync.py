@@ -30,8 +30,8 @@ class Sms(Capability[api.Sms]):
 
         With an idempotency key (here or in the message) a repeat returns the first result and sends nothing. A text
         whose outcome is unknown is looked up at the vendor, now and at every repeat; where nothing is found it stays
-        unknown until an event tells of it. Raises `RejectedError` with the code `opted_out` for a number that opted out: before anything is sent
-        if that is known here, and from then on if the vendor says so.
+        unknown until an event tells of it. Raises `RejectedError` with the code `opted_out` for a number that opted
+        out: before anything is sent if that is known here, and from then on if the vendor says so.
         """
         return run(self._twin().send, message, idempotency_key=idempotency_key, timeout=timeout)
 

@@ -8,6 +8,9 @@ E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 FORMATTING = str.maketrans("", "", " -().\u00a0\u2011\u202f")
 """What people write between digits; nothing else is taken out."""
 
+TRUNK = "(0)"
+"""As in `+44 (0)7700 900123`: dialled within the country only."""
+
 SHOWN = 40
 
 
@@ -16,7 +19,7 @@ def normalise(text: str) -> str:
 
     A number without its country code is refused: nobody knows the country.
     """
-    number = text.strip().translate(FORMATTING)
+    number = text.strip().replace(TRUNK, "").translate(FORMATTING)
     if E164.fullmatch(number):
         return number
     shown = text if len(text) <= SHOWN else text[:SHOWN] + "..."

@@ -117,7 +117,7 @@ class SnsSms:
         return named
 
     async def send(self, message: SmsMessage, tracking_id: str) -> SentSms:
-        """`Publish`. Accepted, whatever becomes of it: an opt-out, a price or a month's limit shows in the logs only."""
+        """`Publish`. Accepted, whatever becomes of it: opt-outs, prices and the month's limit show in the logs only."""
         attributes = {SMS_TYPE: _text(TYPES[message.kind]), **self._sender(message)}
         price = _price(message) or self._max_price
         if price:

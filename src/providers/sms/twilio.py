@@ -232,7 +232,7 @@ class TwilioSms:
         """  # noqa: D205
         form = verified(
             request,
-            token=self._account.get("TWILIO_AUTH_TOKEN"),
+            token=SecretText(self._account.get("TWILIO_AUTH_TOKEN")),
             account_sid=self._sid,
             public="" if self._callback is None else self._callback.origin,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Self
 
 from providers.core.models import RawRequest
@@ -36,6 +37,8 @@ class Inbox:
             self._server.close()
             for writer in tuple(self._writers):
                 writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
             await self._server.wait_closed()
 
     async def received(self, count: int) -> RawRequest:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import json
 import secrets
 import ssl
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from http import HTTPStatus
 from itertools import chain
 from typing import ClassVar, Final, Self
@@ -329,8 +330,20 @@ class StripeServer(LocalServer):
             self._due = False
             self._soon(self._hooks.wake)
 
-    def _changing(self) -> _Change:
-        return _Change(self)
+    @contextlib.contextmanager
+    def _changing(self) -> Generator[Callable[..., Books], None, None]:
+        """A change that no request makes: time first, then the change, then its events go out."""
+        self._settle()
+        try:
+            yield self._find
+        finally:
+            self._wake()
+
+    def _find(self, name: str, *kinds: str) -> Books:
+        for books in self._books.values():
+            if any(name in books.tables[kind] for kind in kinds):
+                return books
+        raise ValueError(f"no {kinds[0]} is called {name!r}")
 
     def _guard(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def guarded(request: web.Request) -> web.StreamResponse:
@@ -535,26 +548,6 @@ class StripeServer(LocalServer):
         self.advance()
         taken = await self._hooks.deliver()
         return web.json_response({"delivered": taken, "pending": self._hooks.pending()})
-
-
-class _Change:
-    """A change that no request makes: time first, then the change, then its events go out."""
-
-    def __init__(self, server: StripeServer) -> None:
-        self._server = server
-
-    def __enter__(self) -> Callable[..., Books]:
-        self._server._settle()  # noqa: SLF001 - part of the server
-        return self._find
-
-    def __exit__(self, *_: object) -> None:
-        self._server._wake()  # noqa: SLF001 - part of the server
-
-    def _find(self, name: str, *kinds: str) -> Books:
-        for books in self._server._books.values():  # noqa: SLF001 - part of the server
-            if any(name in books.tables[kind] for kind in kinds):
-                return books
-        raise ValueError(f"no {kinds[0]} is called {name!r}")
 
 
 def _moment(event: Event) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from providers.testing.servers._stripe.call import Obj, unknown_object
+from providers.testing.servers._stripe.call import Obj, is_object, unknown_object
 
 if TYPE_CHECKING:
     from providers.testing.servers._stripe.call import Call
@@ -206,7 +206,7 @@ def _difference(before: Obj, after: Obj) -> Obj:
         if old == new:
             continue
         # Of a map only what changed is told; of a list all of it.
-        if name == "metadata" and isinstance(old, dict) and isinstance(new, dict):
+        if name == "metadata" and is_object(old) and is_object(new):
             previous[name] = {key: old.get(key) for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
         else:
             previous[name] = old

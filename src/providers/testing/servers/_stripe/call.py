@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 if TYPE_CHECKING:
     from providers.testing.servers._stripe.books import Books
@@ -15,6 +15,23 @@ Obj: TypeAlias = "dict[str, Any]"
 """An object as the API shows it."""
 
 _PARTS = re.compile(r"\[([^\[\]]*)\]")
+
+
+def is_object(value: object) -> TypeGuard[Obj]:
+    """Whether it has members."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Whether it is a list."""
+    return isinstance(value, list)
+
+
+def within(one: object, *path: str) -> Any:  # noqa: ANN401 - any part of an object
+    """The member at the end of a path of names; None where there is nothing on the way."""
+    for name in path:
+        one = one.get(name) if is_object(one) else None
+    return one
 
 
 class RefusalError(Exception):
@@ -112,16 +129,16 @@ def _put(into: Obj, path: list[str], value: str) -> None:
         into[key] = value
     elif rest[0] == "":
         members = into.setdefault(key, [])
-        if not isinstance(members, list):
+        if not is_list(members):
             raise invalid(f"Invalid array: {key}", key)
         if len(rest) == 1:
             members.append(value)
         else:
-            if not members or not isinstance(members[-1], dict) or rest[1] in members[-1]:
+            if not members or not is_object(members[-1]) or rest[1] in members[-1]:
                 members.append({})
             _put(members[-1], rest[1:], value)
     else:
         inner = into.setdefault(key, {})
-        if not isinstance(inner, dict):
+        if not is_object(inner):
             raise invalid(f"Invalid object: {key}", key)
         _put(inner, rest, value)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from providers.testing.servers._stripe.books import Books
-from providers.testing.servers._stripe.call import Call, Obj, Route, absent, invalid, refused
+from providers.testing.servers._stripe.call import Call, Obj, Route, absent, invalid, refused, within
 from providers.testing.servers._stripe.lists import page
 from providers.testing.servers._stripe.money import checked_amount, checked_currency, decimal_text
 from providers.testing.servers._stripe.shapes import Shape, listing, merged, shape
@@ -38,6 +38,12 @@ PRICE_DATA: Final = (
     + _RECURRING % ""
     + " tax_behavior:inclusive|exclusive|unspecified unit_amount:i unit_amount_decimal:d}"
 )
+ITEM_PRICE_DATA: Final = (
+    "price_data{currency! product! "
+    + _RECURRING.replace("recurring{", "recurring!{", 1) % ""
+    + " tax_behavior:inclusive|exclusive|unspecified unit_amount:i unit_amount_decimal:d}"
+)
+"""For items of a subscription: the product is there already."""
 MOST_COUNT: Final = {"day": 1095, "week": 156, "month": 36, "year": 3}
 LONGEST_KEY: Final = 200
 MOST_KEYS: Final = 10
@@ -231,7 +237,8 @@ def _terms(books: Books, given: Obj, prefix: str) -> Obj:
     if exact is None:
         exact = Decimal(amount or 0)
     if exact < 0:
-        raise invalid(f"Invalid non-negative decimal: {exact}", param("unit_amount_decimal"))
+        named = param("unit_amount_decimal" if amount is None else "unit_amount")
+        raise invalid(f"Invalid non-negative integer: {exact}", named, "parameter_invalid_integer")
     if exact == exact.to_integral_value():
         amount = checked_amount(int(exact), currency, param("unit_amount"))
     return {
@@ -316,6 +323,6 @@ def list_prices(books: Books, call: Call) -> Obj:
             one
             for one in books.newest("price", **wanted)
             if (keys is None or one["lookup_key"] in keys)
-            and all((one["recurring"] or {}).get(name) == value for name, value in recurring.items())
+            and all(within(one["recurring"], name) == value for name, value in recurring.items())
         ),
     )

@@ -8,7 +8,7 @@ from typing import Final
 
 from providers.testing.servers._stripe import lifecycle
 from providers.testing.servers._stripe.books import Books
-from providers.testing.servers._stripe.call import Call, Obj, Route, absent, invalid, refused
+from providers.testing.servers._stripe.call import Call, Obj, Route, absent, invalid, refused, within
 from providers.testing.servers._stripe.catalog import PRICE_DATA, price_of_data
 from providers.testing.servers._stripe.customers import CARDS, DECLINED, VISA, attach, card_of, declined, living
 from providers.testing.servers._stripe.dates import DAY
@@ -31,7 +31,7 @@ _CREATE: Final = shape(
     capture_method:automatic|automatic_async|manual description metadata:m on_behalf_of receipt_email
     setup_future_usage:off_session|on_session shipping:x statement_descriptor statement_descriptor_suffix
     transfer_data:x transfer_group} payment_method_collection:always|if_required payment_method_configuration
-    payment_method_data:x payment_method_options:x payment_method_types[] permissions:x phone_number_collection:x
+    payment_method_data:x payment_method_options:x permissions:x phone_number_collection:x
     redirect_on_completion:always|if_required|never return_url saved_payment_method_options:x setup_intent_data:x
     shipping_address_collection:x shipping_options:x submit_type:auto|book|donate|pay|subscribe
     subscription_data{application_fee_percent:x billing_cycle_anchor:i billing_cycle_anchor_config:x billing_mode:x
@@ -69,7 +69,7 @@ def list_all(books: Books, call: Call) -> Obj:
     wanted = {name: given.get(name) for name in ("customer", "subscription", "payment_intent", "status")}
     email = given.get("customer_details", {}).get("email")
     found = books.newest("checkout.session", **wanted)
-    return page(call, (one for one in found if email is None or (one["customer_details"] or {}).get("email") == email))
+    return page(call, (one for one in found if email is None or within(one, "customer_details", "email") == email))
 
 
 def list_lines(books: Books, call: Call) -> Obj:
@@ -114,7 +114,7 @@ def create(books: Books, call: Call) -> Obj:
 
 
 def _check_location(given: Obj, customer: Obj) -> None:
-    if (customer["address"] or {}).get("country") or given.get("customer_update", {}).get("address") == "auto":
+    if within(customer, "address", "country") or given.get("customer_update", {}).get("address") == "auto":
         return
     message = (
         "Automatic tax calculation in Checkout requires a valid address on the Customer. Add a valid address to the "
@@ -293,7 +293,7 @@ def _enter(
         "payment_method_collection": given.get("payment_method_collection", "always")
         if subscription or not total
         else "if_required",
-        "payment_method_types": given.get("payment_method_types", ["card"]),
+        "payment_method_types": ["card"],
         "payment_status": "unpaid",
         "return_url": given.get("return_url"),
         "setup_intent": None,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from providers.testing.servers._stripe.books import Books
-from providers.testing.servers._stripe.call import Call, Obj, Route, invalid, refused
+from providers.testing.servers._stripe.call import Call, Obj, Route, invalid, refused, within
 from providers.testing.servers._stripe.customers import CARDS, card_of, declined
 from providers.testing.servers._stripe.lists import listed, page
 from providers.testing.servers._stripe.payments import Card, charge, close, new_intent
@@ -59,7 +59,7 @@ def list_payments(books: Books, call: Call) -> Obj:
 
 def subscription_of(invoice: Obj) -> str | None:
     """The subscription an invoice is for."""
-    name: str | None = ((invoice["parent"] or {}).get("subscription_details") or {}).get("subscription")
+    name: str | None = within(invoice, "parent", "subscription_details", "subscription")
     return name
 
 

@@ -252,11 +252,13 @@ def invoice_failed(books: Books, invoice: Obj, *, scheduled: bool = True) -> Non
     one = books.tables["subscription"].get(invoices.subscription_of(invoice) or "")
     days = books.rules.retry_days
     waits = one is not None and one["status"] not in {"incomplete", *OVER} and "held" not in books.hidden[invoice["id"]]
-    following = invoice["next_payment_attempt"]
+    following: int | None = invoice["next_payment_attempt"]
     last = False
     if scheduled:
         # The first attempt is no retry; what the customer tried by hand does not count.
-        done = books.hidden[invoice["id"]]["retries"] = books.hidden[invoice["id"]].get("retries", -1) + 1
+        kept = books.hidden[invoice["id"]]
+        done = int(kept.get("retries", -1)) + 1
+        kept["retries"] = done
         last = waits and done >= len(days)
         following = books.now + days[done] * DAY if waits and not last else None
         if following is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from providers.testing.servers._stripe.call import Call, Obj, invalid
+from providers.testing.servers._stripe.call import Call, Obj, invalid, is_list, is_object
 
 if TYPE_CHECKING:
     from providers.testing.servers._stripe.books import Books
@@ -53,7 +53,7 @@ def page(call: Call, found: Iterable[Obj]) -> Obj:
         end = _place(members, before, "ending_before")
         start = max(end - limit, 0)
         return listed(members[start:end], call.url, has_more=start > 0)
-    start = _place(members, after, "starting_after") + 1
+    start = _place(members, after or "", "starting_after") + 1
     return listed(members[start : start + limit], call.url, has_more=len(members) > start + limit)
 
 
@@ -70,7 +70,7 @@ def in_range(moment: int, wanted: object) -> bool:
         return True
     if isinstance(wanted, int):
         return moment == wanted
-    if not isinstance(wanted, dict):
+    if not is_object(wanted):
         return False
     return bool(
         moment > wanted.get("gt", -1)
@@ -93,9 +93,9 @@ def expanded(books: Books, one: Obj, paths: Iterable[str]) -> Obj:
 def _expanded(books: Books, value: Any, parts: list[str], path: str) -> Any:  # noqa: ANN401 - any part of an object
     if not parts or value is None:
         return value
-    if isinstance(value, list):
+    if is_list(value):
         return [_expanded(books, each, parts, path) for each in value]
-    if not isinstance(value, dict):
+    if not is_object(value):
         raise _closed(path)
     name, rest = parts[0], parts[1:]
     inner = value.get(name)

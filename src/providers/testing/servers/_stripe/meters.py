@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from providers.testing.servers._stripe.books import Books
-from providers.testing.servers._stripe.call import Call, Obj, Route, absent, invalid, refused
+from providers.testing.servers._stripe.call import Call, Obj, Route, absent, invalid, is_object, refused
 from providers.testing.servers._stripe.dates import DAY
 from providers.testing.servers._stripe.lists import page
 from providers.testing.servers._stripe.shapes import Shape, listing, shape
@@ -101,7 +101,7 @@ def record(books: Books, call: Call) -> Obj:
     if meter is None:
         message = f"No active meter found with event name: {given['event_name']}"
         raise refused(message, "event_name", "resource_missing")
-    if not isinstance(payload, dict) or not all(isinstance(each, str) for each in payload.values()):
+    if not is_object(payload) or not all(isinstance(each, str) for each in payload.values()):
         raise invalid("Invalid object", "payload")
     customer_key = meter["customer_mapping"]["event_payload_key"]
     value_key = meter["value_settings"]["event_payload_key"]

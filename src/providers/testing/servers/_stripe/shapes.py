@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
-from providers.testing.servers._stripe.call import Obj, absent, invalid
+from providers.testing.servers._stripe.call import Obj, absent, invalid, is_list, is_object
 
 Shape: TypeAlias = "dict[str, Field]"
 
@@ -81,14 +81,14 @@ def _typed(value: Any, one: Field, param: str) -> Any:  # noqa: ANN401 - whateve
             for index, each in enumerate(_members(value, param, objects=one.inner is not None))
         ]
     if one.inner is not None:
-        if not isinstance(value, dict):
+        if not is_object(value):
             raise invalid("Invalid object", param)
         return read(value, one.inner, param)
     if one.kind == "x":
         return value
     if one.kind == "m":
         return _metadata(value, param)
-    if one.kind == "r" and isinstance(value, dict):
+    if one.kind == "r" and is_object(value):
         if not value.keys() <= {"gt", "gte", "lt", "lte"}:
             raise invalid(f"Received unknown parameter: {param}", param, "parameter_unknown")
         return {name: _integer(_text(each, param), param) for name, each in value.items()}
@@ -124,13 +124,13 @@ def _scalar(text: str, kind: str, param: str) -> object:
 
 
 def _members(value: object, param: str, *, objects: bool) -> list[Any]:
-    if isinstance(value, list):
+    if is_list(value):
         members = value
-    elif isinstance(value, dict) and all(key.isdecimal() for key in value):
+    elif is_object(value) and all(key.isdecimal() for key in value):
         members = [value[key] for key in sorted(value, key=int)]
     else:
         raise invalid("Invalid array", param)
-    if objects and not all(isinstance(each, dict) for each in members):
+    if objects and not all(is_object(each) for each in members):
         raise invalid("Invalid object", param)
     return members
 
@@ -159,7 +159,7 @@ def _decimal(text: str, param: str) -> Decimal:
 
 
 def _metadata(value: object, param: str) -> dict[str, str]:
-    if not isinstance(value, dict):
+    if not is_object(value):
         raise invalid("Invalid object", param)
     for name, text in value.items():
         if len(name) > LONGEST_NAME:

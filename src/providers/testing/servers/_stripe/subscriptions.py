@@ -7,36 +7,38 @@ from typing import Final
 
 from providers.testing.servers._stripe import changes, invoices, lifecycle
 from providers.testing.servers._stripe.books import Books
-from providers.testing.servers._stripe.call import Call, Obj, Route, absent, invalid, refused, unknown_object
-from providers.testing.servers._stripe.catalog import PRICE_DATA
+from providers.testing.servers._stripe.call import Call, Obj, Route, absent, invalid, refused, unknown_object, within
+from providers.testing.servers._stripe.catalog import ITEM_PRICE_DATA
 from providers.testing.servers._stripe.customers import card_of, declined, living
 from providers.testing.servers._stripe.dates import DAY
 from providers.testing.servers._stripe.lifecycle import OVER
 from providers.testing.servers._stripe.lists import page
 from providers.testing.servers._stripe.shapes import Shape, listing, merged, shape
 
-_ITEMS: Final = (
-    "items[{billing_thresholds:x clear_usage:b current_trial:x deleted:b discounts:x id metadata:m plan price "
-    f"{PRICE_DATA} quantity:i tax_rates[]}}]"
+_NEW_ITEM: Final = (
+    f"billing_thresholds:x current_trial:x discounts:x metadata:m plan price {ITEM_PRICE_DATA} quantity:i tax_rates[]"
 )
+_ITEMS: Final = f"items[{{clear_usage:b deleted:b id {_NEW_ITEM}}}]"
 _PRORATION: Final = "proration_behavior:always_invoice|create_prorations|none proration_date:i"
 _PAYMENT: Final = "payment_behavior:allow_incomplete|default_incomplete|error_if_incomplete|pending_if_incomplete"
-_TRIAL: Final = "trial_settings{end_behavior!{missing_payment_method!:cancel|create_invoice|pause}}"
+_TRIAL: Final = (
+    "trial_settings{end_behavior!{billing_cycle_anchor:x missing_payment_method:cancel|create_invoice|pause}}"
+)
 _DETAILS: Final = "cancellation_details{comment? feedback? feedback_option?}"
 _COMMON: Final = f"""
 add_invoice_items:x application_fee_percent:x automatic_tax{{enabled!:b liability:x}} billing_schedules:x
 billing_thresholds:x cancel_at?:now cancel_at_period_end:b collection_method:charge_automatically|send_invoice
 days_until_due:i default_payment_method default_source default_tax_rates:x description? discounts:x
-invoice_settings:x {_ITEMS} metadata:m off_session:b on_behalf_of? {_PAYMENT} payment_settings:x
+invoice_settings:x metadata:m off_session:b on_behalf_of? {_PAYMENT} payment_settings:x
 pending_invoice_item_interval:x proration_behavior:always_invoice|create_prorations|none transfer_data:x
 trial_end:now trial_from_plan:b {_TRIAL}
 """
 _CREATE: Final = shape(
-    _COMMON + "customer! currency billing_cycle_anchor:i trial_period_days:i customer_account backdate_start_date:i "
-    "billing_cycle_anchor_config:x billing_mode:x"
+    _COMMON + f"items[{{{_NEW_ITEM}}}] customer currency billing_cycle_anchor:i trial_period_days:i customer_account "
+    "backdate_start_date:i billing_cycle_anchor_config:x billing_mode:x"
 )
 _UPDATE: Final = shape(
-    _COMMON + f"billing_cycle_anchor:now|unchanged {_DETAILS} proration_date:i "
+    _COMMON + f"{_ITEMS} billing_cycle_anchor:now|unchanged {_DETAILS} proration_date:i "
     "pause_collection?{behavior!:keep_as_draft|mark_uncollectible|void resumes_at:i}"
 )
 _CANCEL: Final = shape(f"{_DETAILS} invoice_now:b prorate:b")
@@ -132,6 +134,8 @@ def create(books: Books, call: Call) -> Obj:
     """POST /v1/subscriptions: the customer's card is charged at once, and may fail (incomplete)."""
     given = call.given
     _supported(given)
+    if "customer" not in given:
+        raise absent("customer")
     customer = living(books, given["customer"])
     if not given.get("items"):
         raise absent("items")
@@ -250,7 +254,7 @@ def _end_at(books: Books, one: Obj, moment: int) -> None:
 
 
 def _collect_again(books: Books, one: Obj, moment: int) -> None:
-    if (one["pause_collection"] or {}).get("resumes_at") == moment:
+    if within(one, "pause_collection", "resumes_at") == moment:
         before = books.before(one)
         one["pause_collection"] = None
         books.changed("customer.subscription.updated", one, before)
