@@ -156,8 +156,8 @@ p.{capability}.unwrap({adapter})
     loaded, _ = fresh(code)
 
     assert loaded & VENDORS <= own
-    assert not {name for name in loaded if name.split(".")[0] in {"httpx", "requests"}}
-    assert own or not {name for name in loaded if name.split(".")[0] == "urllib3"}
+    # Vendors' libraries bring the HTTP library of their choice; Stripe's loads every one that is installed.
+    assert own or not {name for name in loaded if name.split(".")[0] in {"httpx", "requests", "urllib3"}}
 
 
 PACKAGES = [

@@ -84,8 +84,8 @@ async def life(one, inbox):
         one.advance(31)
         renewed = await look()
         assert renewed.period_start > first.period_end
-        await service.heard("invoice.paid", 2)
         one.let_fail(customer.ref)
+        await service.heard("invoice.paid", 3)
         one.advance(31)
         await look()
         await service.heard("invoice.payment_failed")

@@ -1,5 +1,7 @@
 """The wire: keys, form bodies, refusals, pages, idempotency keys, limits, connected accounts. The SDK is the client."""
 
+import argparse
+import asyncio
 from urllib.parse import urlencode
 
 import pytest
@@ -282,6 +284,23 @@ def test_keys_are_kept_for_each_account(post, server):
     assert mine.json["id"] != theirs.json["id"]
 
 
+def test_sixty_four_at_once_with_one_key_make_one(clock):
+    async def run(server):
+        http = stripe.AIOHTTPClient()
+        api = stripe.StripeClient(server.secret_key, base_addresses={"api": server.url}, http_client=http).v1
+        options = {"idempotency_key": "k"}
+        try:
+            made = [api.customers.create_async({"email": "a@example.com"}, options) for _ in range(64)]
+            return {one.id for one in await asyncio.gather(*made)}
+        finally:
+            await http.close_async()
+
+    with StripeServer(clock=clock) as server:
+        assert len(asyncio.run(run(server))) == 1
+        assert len(customers(server)) == 1
+        assert server.request_count == 64
+
+
 # Connected accounts.
 
 
@@ -315,6 +334,18 @@ def test_env_points_at_it_and_reset_forgets(server, client):
     server.reset()
     assert (customers(server), server.events, server.request_count) == ([], (), 0)
     assert client.v1.customers.create({"name": "other"}, {"idempotency_key": "k"}).name == "other"
+
+
+def test_the_command_makes_a_server_as_asked():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    StripeServer.add_options(parser)
+    given_ = ["--secret-key", "sk_test_other", "--webhook-url", "http://127.0.0.1:9/x", "--rate-limit", "7"]
+    made = StripeServer.from_options(parser.parse_args(given_))
+    assert (made.secret_key, made.webhook_url, made.rate_limit) == ("sk_test_other", "http://127.0.0.1:9/x", 7)
+    with pytest.raises(ValueError, match="after_retries"):
+        StripeServer(after_retries="nonsense")
 
 
 def test_control_routes(server, client, call):

@@ -397,6 +397,21 @@ def test_a_sandbox_that_cannot_be_asked_after_is_not_known(answer):
     assert result.permissions == ("sns:GetSMSAttributes",)
 
 
+def test_a_setting_without_a_value_is_a_bad_reply(vendor):
+    """The library's own parser trips over it."""
+    vendor.answer(xml("GetSMSAttributes", "<attributes><entry><key>MonthlySpendLimit</key></entry></attributes>"))
+    (result,) = vendor.call(lambda sms: sms.check())
+    assert result.state is CheckState.UNREACHABLE
+    assert "not as documented" in result.detail
+
+
+@pytest.mark.parametrize("body", [b"<html><body>Welcome</body></html>", PUBLISHED, b"", b"<OptInPhoneNumberResponse>"])
+def test_an_opt_in_that_was_answered_with_something_else_is_a_bad_reply(vendor, body):
+    vendor.answer(body)
+    with pytest.raises(BadResponseError):
+        vendor.call(lambda sms: sms.opt_in("+15005550010"))
+
+
 def test_a_key_that_may_only_send_is_a_good_one():
     result = checked([("get_sms_attributes", {}, ("AuthorizationError", 403))])
     assert (result.state, result.quota) == (CheckState.OK, None)

@@ -292,8 +292,9 @@ class InvoiceLine(Model):
 class ChangePreview(Model):
     """What a change of plan would cost. Give `at` to `change_plan`, so that it charges just this.
 
-    `due_now` is what is charged at once (0 unless `Proration.NOW`), `difference` what the change alone makes: below 0
-    for money that comes back. `total` is the invoice's, with the next period where it holds that.
+    `due_now` is what is charged at once: with `Proration.NOW`, or when the change begins a new period, else 0.
+    `difference` is what the change alone makes: below 0 for money that comes back. `total` is the invoice's, with the
+    next period where it holds that.
     """
 
     at: AwareDatetime

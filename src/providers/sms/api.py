@@ -217,8 +217,8 @@ class Sms(Capability[SmsAdapter]):
         """
         with self._within(timeout, "sms.webhook"):
             result = await receive(self._route, request, vendor, operation="sms.webhook")
-            events = [await self._learned(event) for event in result.events]
-            return WebhookResult[SmsEvent](events=tuple(events), reply=result.reply)
+            events = tuple([await self._learned(event) for event in result.events])
+            return result if events == result.events else WebhookResult[SmsEvent](events=events, reply=result.reply)
 
     @property
     def redirect_to(self) -> str | None:

@@ -21,7 +21,7 @@ from providers.core.errors import (
 from providers.core.faults import BY_WORD
 from providers.core.models import CheckResult, CheckState, Model, Money, RawRequest, Ref, WebhookResult
 from providers.demo import webhooks
-from providers.sms.events import SmsEvent, SmsEventType
+from providers.sms.events import SmsEvent, SmsEventType, incoming
 from providers.sms.facts import DEMO
 from providers.sms.models import SentSms, SmsState, SmsStatus
 from providers.sms.number import normalise
@@ -41,10 +41,6 @@ KEPT = 5000
 
 NUMBER = "+15005550006"
 """Ours, where the message names no sender."""
-
-STOP = frozenset({"stop", "stopall", "unsubscribe", "cancel", "end", "quit", "optout", "revoke"})
-START = frozenset({"start", "unstop", "yes"})
-"""What people text to opt out and in; nothing else may stand beside it."""
 
 
 class Happening(NamedTuple):
@@ -313,13 +309,10 @@ class DemoSms:
         return events
 
     async def _incoming(self, number: str, body: str, to: str, at: float) -> SmsEvent:
-        word = body.strip().lower()
-        kind = SmsEventType.RECEIVED
-        if word in STOP:
-            kind = SmsEventType.OPTED_OUT
+        kind = incoming(body)
+        if kind is SmsEventType.OPTED_OUT:
             await self._store.put([(self._prefix + "opted-out/" + number, b"1")])
-        elif word in START:
-            kind = SmsEventType.OPTED_IN
+        elif kind is SmsEventType.OPTED_IN:
             await self.opt_in(number)
         id_ = f"text-in-{secrets.token_hex(6)}"
         return SmsEvent(

@@ -50,6 +50,19 @@ RANKS = {
 }
 
 
+STOP = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"})
+START = frozenset({"START", "UNSTOP"})
+"""YES, which some vendors take for this too, answers many questions: it counts only where the vendor says so."""
+
+
+def incoming(body: str) -> SmsEventType:
+    """What a text that somebody sent us is: a keyword alone, in any case, opts out or in."""
+    word = body.strip().upper()
+    if word in STOP:
+        return SmsEventType.OPTED_OUT
+    return SmsEventType.OPTED_IN if word in START else SmsEventType.RECEIVED
+
+
 class SmsEvent(Model):
     """One event. Events come late, twice and out of order: drop repeats by `event_id`, order by `type.rank`.
 

@@ -39,8 +39,8 @@ class SmsMessage(RequestModel):
 
     `to` is E.164 (`"+15551234567"`; spaces, dashes and brackets are taken out). `body` is at most 1,600 characters.
     `sender` is a number of ours, a short code, a messaging service (`"MG..."`), or a name of up to 11 letters and
-    digits where the country allows it; default: the configured one. `max_price` (per part, where the vendor has it)
-    refuses dearer routes. `valid_for` are the seconds after which an undelivered text is given up. `tags` and
+    digits where the country allows it; default: the configured one. `max_price` (of the whole text, where the vendor
+    has it) refuses dearer routes. `valid_for` are the seconds after which an undelivered text is given up. `tags` and
     `metadata` come back in events. `vendor_options` are merged last into that vendor's own request.
     """
 

@@ -19,7 +19,7 @@ from providers.core.errors import BadResponseError, ConfigurationError, WebhookV
 from providers.core.json import from_json, to_json
 from providers.core.models import RawRequest, WebhookReply, WebhookResult
 from providers.core.signatures import hmac_sha1, same
-from providers.sms.events import SmsEvent, SmsEventType
+from providers.sms.events import SmsEvent, SmsEventType, incoming
 
 SIGNATURE = "x-twilio-signature"
 FORM = "application/x-www-form-urlencoded"
@@ -71,10 +71,6 @@ CODES: Mapping[str, tuple[bool | None, str]] = {
     "30450": (None, "stopped as SMS pumping"),
 }
 """Delivery codes: whether the number is dead for good (None: says nothing of the number), and why."""
-
-STOP = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"})
-START = frozenset({"START", "UNSTOP"})
-"""Twilio also takes YES, which people answer to many questions: that counts only where Twilio says it was one."""
 
 OPT_OUT_TYPES = {"STOP": SmsEventType.OPTED_OUT, "START": SmsEventType.OPTED_IN, "HELP": SmsEventType.RECEIVED}
 
@@ -237,16 +233,8 @@ def _status(sid: str, status: str, form: Mapping[str, str], url: str, now: float
 
 def _incoming(sid: str, form: Mapping[str, str], now: float) -> SmsEvent:
     body = form.get("Body", "")
-    word = body.strip().upper()
-    kind = OPT_OUT_TYPES.get(form.get("OptOutType", "").upper())
-    if kind is None:
-        kind = SmsEventType.RECEIVED
-        if word in STOP:
-            kind = SmsEventType.OPTED_OUT
-        elif word in START:
-            kind = SmsEventType.OPTED_IN
     return SmsEvent(
-        type=kind,
+        type=OPT_OUT_TYPES.get(form.get("OptOutType", "").upper()) or incoming(body),
         event_id=f"{sid}:received",
         message_id=sid,
         recipient=form.get("From", ""),

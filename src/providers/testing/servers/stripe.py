@@ -398,7 +398,8 @@ class StripeServer(LocalServer):
             pairs += parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
         given = read(decode(pairs), {**route.shape, "expand": _EXPAND})
         expand = tuple(given.pop("expand", ()))
-        call = Call(given, dict(request.match_info), name, request.headers.get("Idempotency-Key"), expand, request.path)
+        key = request.headers.get("Idempotency-Key")
+        call = Call(given, dict(request.match_info), name, key, request.path)
         books.begin(call)
         return expanded(books, route.answer(books, call), expand)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 if TYPE_CHECKING:
@@ -88,7 +88,6 @@ class Call:
     path: dict[str, str]
     request_id: str
     idempotency_key: str | None = None
-    expand: tuple[str, ...] = field(default=())
     url: str = ""
 
     @property

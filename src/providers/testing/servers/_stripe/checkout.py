@@ -12,7 +12,7 @@ from providers.testing.servers._stripe.call import Call, Obj, Route, absent, inv
 from providers.testing.servers._stripe.catalog import PRICE_DATA, price_of_data
 from providers.testing.servers._stripe.customers import CARDS, DECLINED, VISA, attach, card_of, declined, living
 from providers.testing.servers._stripe.dates import DAY
-from providers.testing.servers._stripe.lists import listed, page
+from providers.testing.servers._stripe.lists import page
 from providers.testing.servers._stripe.money import LEAST, MOST
 from providers.testing.servers._stripe.payments import Card, charge, new_intent
 from providers.testing.servers._stripe.shapes import Shape, listing, merged, shape
@@ -446,8 +446,3 @@ def _subscribe(books: Books, one: Obj, kept: Obj, card: str | None) -> None:
         subscription=subscription["id"],
         invoice=subscription["latest_invoice"],
     )
-
-
-def lines_of(books: Books, one: Obj) -> Obj:
-    """The positions, for the page."""
-    return listed(books.hidden[one["id"]]["line_items"], "")

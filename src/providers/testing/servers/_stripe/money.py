@@ -6,138 +6,20 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from providers.testing.servers._stripe.call import invalid
 
-ZERO_DECIMAL = frozenset(
-    ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"]
+_ZERO_DECIMAL = "bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf"
+_THREE_DECIMAL = "bhd jod kwd omr tnd"
+_OTHERS = (
+    "usd aed afn all amd ang aoa ars aud awg azn bam bbd bdt bgn bmd bnd bob brl bsd bwp byn bzd cad cdf chf cny cop "
+    "crc cve czk dkk dop dzd egp etb eur fjd fkp gbp gel gip gmd gtq gyd hkd hnl htg huf idr ils inr jmd kes kgs khr "
+    "kyd kzt lak lbp lkr lrd lsl mad mdl mkd mmk mnt mop mur mvr mwk mxn myr mzn nad ngn nio nok npr nzd pab pen pgk "
+    "php pkr pln qar ron rsd rub sar sbd scr sek sgd shp sle sos srd std szl thb tjs top try ttd twd tzs uah uyu uzs "
+    "wst xcd yer zar zmw"  # codespell:ignore
 )
-THREE_DECIMAL = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
-WHOLE_HUNDREDS = frozenset(["isk", "ugx"])
+ZERO_DECIMAL = frozenset(_ZERO_DECIMAL.split())
+THREE_DECIMAL = frozenset(_THREE_DECIMAL.split())
+WHOLE_HUNDREDS = frozenset({"isk", "ugx"})
 """Have no smaller unit, and are written as if they had one, of 00."""
-CURRENCIES = (
-    ZERO_DECIMAL
-    | THREE_DECIMAL
-    | WHOLE_HUNDREDS
-    | frozenset(
-        [
-            "usd",
-            "aed",
-            "afn",
-            "all",
-            "amd",
-            "ang",
-            "aoa",
-            "ars",
-            "aud",
-            "awg",
-            "azn",
-            "bam",
-            "bbd",
-            "bdt",
-            "bgn",
-            "bmd",
-            "bnd",
-            "bob",
-            "brl",
-            "bsd",
-            "bwp",
-            "byn",
-            "bzd",
-            "cad",
-            "cdf",
-            "chf",
-            "cny",
-            "cop",
-            "crc",
-            "cve",
-            "czk",
-            "dkk",
-            "dop",
-            "dzd",
-            "egp",
-            "etb",
-            "eur",
-            "fjd",
-            "fkp",
-            "gbp",
-            "gel",
-            "gip",
-            "gmd",
-            "gtq",
-            "gyd",
-            "hkd",
-            "hnl",
-            "htg",
-            "huf",
-            "idr",
-            "ils",
-            "inr",
-            "jmd",
-            "kes",
-            "kgs",
-            "khr",
-            "kyd",
-            "kzt",
-            "lak",
-            "lbp",
-            "lkr",
-            "lrd",
-            "lsl",
-            "mad",
-            "mdl",
-            "mkd",
-            "mmk",
-            "mnt",
-            "mop",
-            "mur",
-            "mvr",
-            "mwk",
-            "mxn",
-            "myr",
-            "mzn",
-            "nad",
-            "ngn",
-            "nio",
-            "nok",
-            "npr",
-            "nzd",
-            "pab",
-            "pen",
-            "pgk",
-            "php",
-            "pkr",
-            "pln",
-            "qar",
-            "ron",
-            "rsd",
-            "rub",
-            "sar",
-            "sbd",
-            "scr",
-            "sek",
-            "sgd",
-            "shp",
-            "sle",
-            "sos",
-            "srd",
-            "std",
-            "szl",
-            "thb",
-            "tjs",
-            "top",
-            "try",
-            "ttd",
-            "twd",
-            "tzs",
-            "uah",
-            "uyu",
-            "uzs",
-            "wst",
-            "xcd",
-            "yer",
-            "zar",
-            "zmw",
-        ]
-    )
-)
+CURRENCIES = ZERO_DECIMAL | THREE_DECIMAL | WHOLE_HUNDREDS | frozenset(_OTHERS.split())
 LEAST = {
     **dict.fromkeys(("usd", "aud", "brl", "cad", "chf", "eur", "inr", "nzd", "sgd", "jpy"), 50),
     "aed": 200,

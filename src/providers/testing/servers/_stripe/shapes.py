@@ -137,7 +137,7 @@ def _members(value: object, param: str, *, objects: bool) -> list[Any]:
 
 def _text(value: object, param: str) -> str:
     if not isinstance(value, str):
-        raise invalid("Invalid string: {}".format("{}"), param)
+        raise invalid("Invalid string: {}", param)
     return value
 
 
