@@ -126,13 +126,13 @@ def webhook() -> tuple[float, float]:
 
     async def main() -> float:
         async with opened() as p:
-            # One at a time: nothing is waited for.
-            for _ in range(200):
-                await p.billing.webhook(request)
-            begun = time.process_time()
-            for _ in range(2000):
-                await p.billing.webhook(request)
-            return (time.process_time() - begun) / 2000 * 1e6
+            smallest = float("inf")
+            for _ in range(60):
+                begun = time.process_time()
+                for _ in range(100):
+                    await p.billing.webhook(request)
+                smallest = min(smallest, time.process_time() - begun)
+            return smallest / 100 * 1e6
 
     def library() -> float:
         begun = time.process_time()
@@ -140,7 +140,7 @@ def webhook() -> tuple[float, float]:
             stripe.Webhook.construct_event(body, header, SECRET)
         return (time.process_time() - begun) / 500 * 1e6
 
-    return best(20, lambda: asyncio.run(main()), enough=25), best(3, library)
+    return best(10, lambda: asyncio.run(main()), enough=28), best(3, library)
 
 
 def run(report: Report) -> None:

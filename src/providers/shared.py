@@ -134,9 +134,13 @@ class Shared:
             stack.callback(self.clients.close)
             for threads in self._threads.values():
                 stack.callback(threads.shutdown)
-            if self._transport is not None:
-                stack.push_async_callback(self._transport.aclose)
+            stack.push_async_callback(self._close_transport)
             for adapter in adapters:
                 stack.push_async_callback(adapter.aclose)
             if self._deliveries is not None:
                 stack.push_async_callback(self._deliveries.drain)
+
+    async def _close_transport(self) -> None:
+        """Asked last: a delivery that ends with the others may have opened it."""
+        if self._transport is not None:
+            await self._transport.aclose()

@@ -90,18 +90,14 @@ def test_a_declined_checkout_stays_open_and_expires(trial):
         session, subscription = await subscribe(providers, "declined@example.com", trial_days=trial)
         assert subscription is None
         assert (session.status, session.payment_status, session.url) == ("open", "unpaid", PAGES["cancel_url"])
+        heard = kinds(await told(providers, inbox))
+        assert heard == ["customer.created", *([] if trial else ["payment.failed"])]
+        inbox.requests.clear()
         clock.advance(DAY)
         assert (await providers.billing.checkout(session.ref)).status == "expired"
-        return kinds(await told_late(providers, clock, inbox))
+        assert kinds(await told(providers, inbox)) == ["checkout.expired"]
 
-    async def told_late(providers, clock, inbox):
-        clock.advance(-0.0)
-        await providers._shared._deliveries.drain()
-        first, *rest = inbox.requests
-        del first
-        return [event for request in rest[-1:] for event in (await providers.billing.webhook(request)).events]
-
-    assert play(scenario) == ["checkout.expired"]
+    play(scenario)
 
 
 @pytest.mark.parametrize(
@@ -219,20 +215,11 @@ def test_what_came_due_happens_in_order_at_its_own_moment():
         events = await told(providers, inbox)
         times = [event.occurred_at for event in events]
         assert times == sorted(times)
-        days = (
-            {
-                (str(event.type), (event.occurred_at - one.period_start).days)
-                for event in events
-                if (event.subscription or event.invoice).customer == one.customer
-                if event.payment is None
-            }
-            if all(event.payment is None for event in events)
-            else {
-                (str(event.type), (event.occurred_at - one.period_start).days)
-                for event in events
-                if (about := event.subscription or event.invoice) is not None and about.customer == one.customer
-            }
-        )
+        days = [
+            (str(event.type), (event.occurred_at - one.period_start).days)
+            for event in events
+            if (about := event.subscription or event.invoice) is not None and about.customer == one.customer
+        ]
         assert {
             ("subscription.trial_ending", 11),
             ("invoice.payment_failed", 14),
@@ -240,7 +227,7 @@ def test_what_came_due_happens_in_order_at_its_own_moment():
             ("invoice.payment_failed", 22),
             ("invoice.payment_failed", 29),
             ("subscription.ended", 29),
-        } <= days
+        } <= {*days}
         paid = [event.invoice for event in events if event.type == "invoice.paid"]
         assert {invoice.subscription for invoice in paid} == {two.ref}
         assert len(await told(providers, inbox)) == len({event.event_id for event in events})
@@ -353,8 +340,8 @@ def test_usage_is_billed_when_the_subscription_ends_too():
         await billing.sync_catalog([metered])
         _, one = await subscribe(providers, price=metered.lookup_key)
         await billing.record_usage(one.customer, meter="calls", quantity=Decimal("2.5"))
+        old = one.period_start - timedelta(days=36)
         with pytest.raises(InvalidRequestError):
-            old = one.period_start - timedelta(days=36)
             await billing.record_usage(one.customer, meter="calls", quantity=1, at=old)
         await billing.cancel(one.ref)
         clock.advance(29 * DAY)
@@ -401,10 +388,10 @@ def test_time_that_passes_in_two_processes_is_told_once(tmp_path):
             state = f"sqlite:///{tmp_path}/state.db"
             settings = Settings(mode="demo", state_url=state, webhook_url=inbox.url, environ={}, env_file=None)
             async with Providers(settings, clock=clock) as one, Providers(settings, clock=clock) as two:
-                made = [(await subscribe(one, f"{name}@example.com", trial_days=3))[1] for name in ("ana", "ben")]
+                made = [(await subscribe(one, f"{name}@example.com", trial_days=5))[1] for name in ("ana", "ben")]
                 await told(one, inbox)
                 inbox.requests.clear()
-                clock.advance(4 * DAY)
+                clock.advance(6 * DAY)
                 await asyncio.gather(*(each.billing.subscription(made[0].ref) for each in (one, two) for _ in range(5)))
                 for each in (one, two):
                     if each._shared._deliveries is not None:

@@ -346,7 +346,17 @@ class Billing(Capability[BillingAdapter]):
             ),
             key=key,
             generated=idempotency_key is None,
-            payload=[whom, str(price), quantity, trial_days, success_url, cancel_url, told, promotion_codes],
+            payload=[
+                whom,
+                str(price),
+                quantity,
+                trial_days,
+                success_url,
+                cancel_url,
+                told,
+                promotion_codes,
+                automatic_tax,
+            ],
             timeout=timeout,
             safeguards=Safeguards(look_up=FIND, find=lambda adapter, since: adapter.find_checkout(own, since)),
         )
@@ -405,7 +415,7 @@ class Billing(Capability[BillingAdapter]):
             ),
             key=key,
             generated=idempotency_key is None,
-            payload=[positions, whom, customer_email, success_url, cancel_url, told, promotion_codes],
+            payload=[positions, whom, customer_email, success_url, cancel_url, told, promotion_codes, automatic_tax],
             timeout=timeout,
             safeguards=Safeguards(look_up=FIND, find=lambda adapter, since: adapter.find_checkout(own, since)),
         )

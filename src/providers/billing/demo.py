@@ -126,7 +126,7 @@ class DemoBilling:
                     return await self._change(token, step)
             if mine in tokens:
                 return await self._change(mine, step)
-            # The list first: a book that is on it and not yet written is written by whoever comes next.
+            # The list first: a book that nobody finds would be a second customer.
             await self._store.swap(index, stored, to_json([*tokens, mine]))
 
     async def customer(self, ref: Ref) -> Customer:

@@ -223,7 +223,7 @@ def change(
         made = bill(book, contract, lines, "subscription_update", now)
         contract.pending = wanted
         charge(book, made, now)
-        if contract.pending is not None:
+        if made.shown.status is InvoiceStatus.OPEN:
             reshape(book, contract, now, pending_price=price.ref)
         return
     apply(book, contract, wanted, now)

@@ -1,0 +1,326 @@
+"""What the suites on cassettes share: a stage that is the same in every recording, and in a replay without a vendor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import itertools
+import random
+import re
+import secrets
+import time
+import uuid
+from concurrent.futures import Executor, Future
+from functools import cache
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from providers import Providers, Settings
+from providers.core.attempt import ATTEMPT
+from providers.core.errors import ProviderUnavailableError
+from providers.core.threads import EXECUTOR
+from providers.core.transport_aiohttp import AiohttpTransport
+from providers.testing.clock import ManualClock
+from providers.testing.conformance._inbox import PATIENCE, Inbox
+from providers.testing.plugin import recording
+from providers.testing.servers._aws import envelope as aws_envelope
+from providers.testing.servers._deliveries import Deliveries
+
+HOOKS = "http://hooks.shop.example.com"
+"""Where the service hears its webhooks. Nothing is sent there: what a server posts comes to the open inbox."""
+
+NOTE = "Recorded from the local server in providers.testing.servers."
+
+NOON = time.time() // 86_400 * 86_400 + 43_200
+"""When recordings take place: the same file all day."""
+
+
+class Stage:
+    """One test of a suite on its cassette. `show` opens it, and starts the server that is recorded.
+
+    Attributes:
+        recording: whether the server runs and the file is written.
+        clock: the client's; `time` reads it, for a server that is made before the cassette is open.
+        hooks: the URL of the service's webhooks.
+        cassette, settings: once it is shown.
+        line: the transport of all that is opened.
+
+    """
+
+    def __init__(self, request, monkeypatch, use):
+        self.recording = recording(request.config)
+        self.clock = ManualClock(NOON)
+        self.hooks = f"{HOOKS}/hooks"
+        self.line = Line()
+        self._name, self._patch, self._use = stored(request.node.name), monkeypatch, use
+        self._running = contextlib.ExitStack()
+        self._server, self._port, self._moment = None, None, lambda _: 0.0
+
+    def time(self):
+        return self.clock.time()
+
+    def show(self, server, *, capability, credentials, keep=(), hosts=None, moment=None):
+        """The cassette; `hosts` are further hosts of the vendor's, as paths of the server; `moment` when a webhook came.
+
+        A webhook is heard in a replay when the clock has reached its moment, and else at once.
+        """
+        vendor, environ = server.vendor, dict(credentials)
+        self._server, self._moment = server, moment or self._moment
+        if self.recording:
+            self._running.enter_context(server)
+            environ[f"PROVIDER_{vendor.upper()}_BASE_URL"] = server.url
+        self.settings = Settings(mode="live", vendors={capability: vendor}, environ=environ, env_file=None)
+        used = {server.url + path: url for path, url in (hosts or {}).items()} if self.recording else {}
+        self.cassette = self._use(
+            f"{capability}/{vendor}/conformance/{self._name}",
+            vendor=vendor,
+            capability=capability,
+            origin="spec",
+            note=NOTE,
+            settings=self.settings,
+            hosts=used,
+            keep=keep,
+            optional=True,
+            now=NOON,
+        )
+        self.clock = ManualClock(self.cassette.recorded.timestamp())
+        self._patch.setattr(f"providers.testing.conformance.{capability}.Inbox", self._inbox())
+        self._patch.setattr(Deliveries, "post", self._posted())
+        return self.cassette
+
+    def open(self, *, settings=None, **parts):
+        """A new `Providers` on it."""
+        return Providers(settings or self.settings, transport=self.line, **parts)
+
+    def outbox(self, taken_of, kept):
+        """What the vendor took, read from the exchanges; while recording, the server must agree (`kept`)."""
+
+        async def outbox(_):
+            taken = [one for exchange in self.cassette.exchanges for one in taken_of(exchange)]
+            assert not self.recording or taken == kept()
+            return taken
+
+        return outbox
+
+    def executor(self):
+        """What runs the calls of blocking libraries from now on: it can stop, as the line can."""
+        executor = Stuck(EXECUTOR.get())
+        self._running.callback(EXECUTOR.reset, EXECUTOR.set(executor))
+        return executor
+
+    def close(self):
+        self._running.close()
+
+    def _posted(self):
+        post = Deliveries.post
+
+        async def posted(deliveries, url, body, headers):
+            path = str(url).removeprefix(HOOKS)
+            if path == str(url):
+                return await post(deliveries, url, body, headers)
+            # Nobody listens in most tests.
+            return await post(deliveries, f"http://127.0.0.1:{self._port}{path}", body, headers) if self._port else 204
+
+        return posted
+
+    def _inbox(self):
+        stage = self
+
+        class Recorder(Inbox):
+            async def __aenter__(self):
+                await super().__aenter__()
+                stage._port = int(self.url.split(":")[2].partition("/")[0])
+                self.url = stage.hooks
+                return self
+
+            async def __aexit__(self, *exc):
+                # What is still on its way belongs to the recording.
+                await asyncio.to_thread(stage._server.flush)
+                await super().__aexit__(*exc)
+                own, stage._port = f"http://127.0.0.1:{stage._port}", None
+                for one in self.requests:
+                    stage.cassette.keep_webhook(one.model_copy(update={"url": one.url.replace(own, HOOKS)}))
+
+        class Player(Inbox):
+            async def __aenter__(self):
+                self.url = stage.hooks
+                self._heard = list(stage.cassette.webhooks)
+                return self
+
+            async def __aexit__(self, *exc):
+                pass
+
+            @property
+            def requests(self):
+                now = stage.clock.time()
+                return [*itertools.takewhile(lambda one: stage._moment(one) <= now, self._heard)]
+
+            @requests.setter
+            def requests(self, _):
+                """There are those of the cassette."""
+
+            async def received(self, count):
+                async with asyncio.timeout(PATIENCE):
+                    while len(self.requests) < count:  # noqa: ASYNC110 (the clock sets no event)
+                        await asyncio.sleep(0.001)
+                return self.requests[count - 1]
+
+        return Recorder if self.recording else Player
+
+
+def stored(name):
+    """The cassette's name: the test's, where it can be one."""
+    plain = re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[:80]
+    if plain != name:
+        plain += "-" + hashlib.sha256(name.encode()).hexdigest()[:6]
+    return plain
+
+
+class Line(AiohttpTransport):
+    """A line to the vendor that can break, in a replay as well.
+
+    Attributes:
+        takes: whether a vendor that is stalled takes what it is sent; nothing comes back either way.
+
+    """
+
+    takes = False
+
+    def __init__(self):
+        super().__init__()
+        self._gate = None
+        self._break = ""
+
+    def cut(self, _):
+        """The next request is lost."""
+        self._break = "cut"
+
+    def lost(self, _):
+        """The next reply is lost."""
+        self._break = "lost"
+
+    @contextlib.contextmanager
+    def stalled(self):
+        self._gate = asyncio.Event()
+        try:
+            yield
+        finally:
+            self._gate = None
+
+    async def send(self, request):
+        how, self._break = self._break, ""
+        if self._gate is not None:
+            return await self._unanswered(request, self._gate)
+        reply = None if how == "cut" else await super().send(request)
+        if how:
+            self._left()
+            raise ProviderUnavailableError("the connection was lost before the reply", code="connection_lost")
+        return reply
+
+    async def _unanswered(self, request, gate):
+        sending = asyncio.ensure_future(super().send(request)) if self.takes else None
+        self._left()
+        try:
+            await gate.wait()
+        finally:
+            # A request that is on its way arrives, whoever gives up.
+            if sending is not None:
+                await sending
+                self._left()
+
+    @staticmethod
+    def _left():
+        if attempt := ATTEMPT.get():
+            attempt.sent = True
+
+
+class Stuck(Executor):
+    """One that can stop: what it is given then begins and never ends. Or loses a call, or its answer."""
+
+    def __init__(self, inner):
+        self._inner = inner
+        self._stopped = False
+        self._break = None
+
+    def submit(self, work, *args, **options):
+        if self._stopped:
+            never = Future()
+            never.set_running_or_notify_cancel()
+            return never
+        broken, self._break = self._break, None
+        if broken is None:
+            return self._inner.submit(work, *args, **options)
+        taken, error = broken
+
+        def breaking():
+            attempt.sent = True
+            if taken:
+                work(*args, **options)
+            raise error
+
+        attempt = ATTEMPT.get()
+        return self._inner.submit(breaking)
+
+    def breaks(self, error, *, taken):
+        """The next call ends in this error; `taken`: after the vendor has done it."""
+        self._break = (taken, error)
+
+    @contextlib.contextmanager
+    def stalled(self):
+        self._stopped = True
+        try:
+            yield
+        finally:
+            self._stopped = False
+
+
+@pytest.fixture
+def no_chance(monkeypatch):
+    """What a server makes up is counted, so that two recordings are the same file."""
+    numbers = itertools.count(1)
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=next(numbers)))
+    monkeypatch.setattr(secrets, "token_urlsafe", lambda size=16: f"made-up-{next(numbers):0{size}d}")
+    monkeypatch.setattr(secrets, "token_hex", lambda size=16: f"{next(numbers):0{2 * size}x}")
+
+
+@pytest.fixture
+def stage(request, monkeypatch, no_chance, providers_use_cassette):
+    stage = Stage(request, monkeypatch, providers_use_cassette)
+    yield stage
+    stage.close()
+
+
+@pytest.fixture
+def aws_signer(request):
+    """Signs as SNS does; in recordings with keys that are the same in every process. Worth nothing.
+
+    A replay signs nothing: what was signed is in the cassette, and the certificate with it.
+    """
+    return repeatable_signer() if recording(request.config) else aws_envelope.local_signer()
+
+
+@cache
+def repeatable_signer():
+    keys = [rsa_key(seed) for seed in (1, 2)]
+    serials = itertools.count(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aws_envelope, "_rsa", keys.pop)
+        patch.setattr(x509, "random_serial_number", lambda: next(serials))
+        return aws_envelope.local_signer.__wrapped__()
+
+
+def rsa_key(seed):
+    numbers = random.Random(seed)
+    found = []
+    while len(found) < 2:
+        candidate = numbers.getrandbits(1024) | 3 << 1022 | 1
+        if pow(2, candidate - 1, candidate) == 1 and (candidate - 1) % 65537:
+            found.append(candidate)
+    p, q = found
+    d = pow(65537, -1, (p - 1) * (q - 1))
+    public = rsa.RSAPublicNumbers(65537, p * q)
+    private = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public)
+    return private.private_key()
