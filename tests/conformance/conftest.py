@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from providers import Providers, Settings
 from providers.core.attempt import ATTEMPT
 from providers.core.errors import ProviderUnavailableError
+from providers.core.models import RawRequest
 from providers.core.threads import EXECUTOR
 from providers.core.transport_aiohttp import AiohttpTransport
 from providers.testing.clock import ManualClock
@@ -44,35 +45,46 @@ class Stage:
     Attributes:
         recording: whether the server runs and the file is written.
         clock: the client's; `time` reads it, for a server that is made before the cassette is open.
+        start: what it shows at first.
         hooks: the URL of the service's webhooks.
-        cassette, settings: once it is shown.
         line: the transport of all that is opened.
+        cassette, settings, environ: once it is shown.
 
     """
 
     def __init__(self, request, monkeypatch, use):
         self.recording = recording(request.config)
         self.clock = ManualClock(NOON)
-        self.hooks = f"{HOOKS}/hooks"
+        self.start = NOON
+        # The capability is in the module's name.
+        self.capability = request.path.stem.split("_")[1]
+        self.hooks = f"{HOOKS}/hooks/{self.capability}"
         self.line = Line()
         self._name, self._patch, self._use = stored(request.node.name), monkeypatch, use
         self._running = contextlib.ExitStack()
-        self._server, self._port, self._moment = None, None, lambda _: 0.0
+        self._flush, self._port, self._moment = None, None, lambda _: 0.0
 
     def time(self):
         return self.clock.time()
 
-    def show(self, server, *, capability, credentials, keep=(), hosts=None, moment=None):
-        """The cassette; `hosts` are further hosts of the vendor's, as paths of the server; `moment` when a webhook came.
+    def show(self, server, *, credentials, keep=(), hosts=None, moment=None, flush=None):
+        """Open the cassette.
 
-        A webhook is heard in a replay when the clock has reached its moment, and else at once.
+        Args:
+            server: the one that is recorded.
+            credentials: the vendor's variables, here and in a replay.
+            keep: those that are written as they are.
+            hosts: paths of the server to the vendor's hosts that they stand for.
+            moment: when a webhook was sent; a replay hears it once the clock is there, and else at once.
+            flush: what makes the server post what waits.
+
         """
-        vendor, environ = server.vendor, dict(credentials)
-        self._server, self._moment = server, moment or self._moment
+        vendor, capability, self.environ = server.vendor, self.capability, dict(credentials)
+        self._flush, self._moment = flush or server.flush, moment or self._moment
         if self.recording:
             self._running.enter_context(server)
-            environ[f"PROVIDER_{vendor.upper()}_BASE_URL"] = server.url
-        self.settings = Settings(mode="live", vendors={capability: vendor}, environ=environ, env_file=None)
+            self.environ[f"PROVIDER_{vendor.upper()}_BASE_URL"] = server.url
+        self.settings = Settings(mode="live", vendors={capability: vendor}, environ=self.environ, env_file=None)
         used = {server.url + path: url for path, url in (hosts or {}).items()} if self.recording else {}
         self.cassette = self._use(
             f"{capability}/{vendor}/conformance/{self._name}",
@@ -86,13 +98,15 @@ class Stage:
             optional=True,
             now=NOON,
         )
-        self.clock = ManualClock(self.cassette.recorded.timestamp())
+        self.start = self.cassette.recorded.timestamp()
+        self.clock = ManualClock(self.start)
         self._patch.setattr(f"providers.testing.conformance.{capability}.Inbox", self._inbox())
         self._patch.setattr(Deliveries, "post", self._posted())
         return self.cassette
 
-    def open(self, *, settings=None, **parts):
-        """A new `Providers` on it."""
+    def open(self, *, settings=None, webhook_url=None, **parts):
+        """A new `Providers` on it. The server knows since it was made where webhooks go."""
+        assert webhook_url in {None, self.hooks}
         return Providers(settings or self.settings, transport=self.line, **parts)
 
     def outbox(self, taken_of, kept):
@@ -104,6 +118,14 @@ class Stage:
             return taken
 
         return outbox
+
+    def signed(self, make):
+        """A request of the vendor's, made while recording: where what verifies it is in the cassette, it is as well."""
+        if self.recording:
+            headers, body = make()
+            headers = {name.lower(): value for name, value in headers.items()}
+            self.cassette.keep_webhook(RawRequest(method="POST", url=HOOKS, body=body, headers=headers))
+        return self.cassette.webhooks[0]
 
     def executor(self):
         """What runs the calls of blocking libraries from now on: it can stop, as the line can."""
@@ -138,7 +160,7 @@ class Stage:
 
             async def __aexit__(self, *exc):
                 # What is still on its way belongs to the recording.
-                await asyncio.to_thread(stage._server.flush)
+                await asyncio.to_thread(stage._flush)
                 await super().__aexit__(*exc)
                 own, stage._port = f"http://127.0.0.1:{stage._port}", None
                 for one in self.requests:

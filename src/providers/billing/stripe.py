@@ -118,6 +118,7 @@ SKEW = 300
 
 TOLERANCE = 300.0
 CHARGES = ("ch_", "py_")
+RESULT = WebhookResult[BillingEvent]
 
 PRORATION = {
     Proration.NEXT_INVOICE: "create_prorations",
@@ -522,7 +523,7 @@ class StripeBilling:
         if self._connected and event.account not in {None, self._connected}:
             # One endpoint and its secret serve all accounts that are connected to the platform.
             raise WebhookVerificationError("it is about another account", code="account")
-        return WebhookResult[BillingEvent](events=(event,))
+        return RESULT(events=(event,))
 
     async def check(self) -> CheckResult:
         """`GET /v1/balance`; a restricted key that may not is known to be good all the same."""

@@ -11,7 +11,6 @@ from pydantic import AwareDatetime, BeforeValidator, Field, JsonValue, Validatio
 from providers.billing import stripe_objects
 from providers.billing.events import BillingEvent, BillingEventType
 from providers.billing.stripe_objects import Moment
-from providers.core.clock import utc
 from providers.core.errors import BadResponseError, WebhookVerificationError
 from providers.core.json import from_json
 from providers.core.models import Json, RawRequest, Reply, invalid_request
@@ -160,7 +159,7 @@ def _snapshot(data: dict[str, JsonValue]) -> BillingEvent:
             **held,
             "type": kind,
             "event_id": event.id,
-            "occurred_at": utc(event.created),
+            "occurred_at": event.created,
             "livemode": event.livemode,
             "metadata": metadata or {},
             "changed": tuple(event.data.previous_attributes or ()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 A = TypeVar("A", bound=Adapter)
 K = TypeVar("K")
+
+NO_DEADLINE = nullcontext()
 
 REFUSED = (AuthenticationError, PermissionDeniedError, ConfigurationError)
 
@@ -81,12 +83,12 @@ class Capability(Generic[A]):
         msg = f"{self.name}: no {kind.__name__} is in use; vendors: {', '.join(self.vendors)}"
         raise ConfigurationError(msg)
 
-    @contextmanager
-    def _within(self, timeout: float | None, operation: str) -> Generator[None]:
+    def _within(self, timeout: float | None, operation: str) -> AbstractContextManager[None]:
         """The caller's deadline for what no vendor is asked for: the journal, a webhook."""
-        if timeout is None:
-            yield
-            return
+        return NO_DEADLINE if timeout is None else self._deadline(timeout, operation)
+
+    @contextmanager
+    def _deadline(self, timeout: float, operation: str) -> Generator[None]:
         try:
             with self._context.clock.timeout(timeout):
                 yield

@@ -32,6 +32,8 @@ RESPONSE_HEADERS = frozenset(
         "location",
         "request-id",
         "retry-after",
+        "stripe-should-retry",
+        "twilio-request-id",
         "x-amzn-errortype",
         "x-amzn-requestid",
         "x-message-id",
@@ -48,17 +50,17 @@ SECRET_FIELDS = frozenset(
 )
 """Names of fields and of query parameters whose value never stands in a cassette; letters and digits only."""
 
-QUERY = re.compile(r"([?&;])([A-Za-z0-9_.%-]+)=([^&;#\s\"'<>]+)")
+QUERY = re.compile(r"([?&;])([A-Za-z0-9_.%\[\]-]+)=([^&;#\s\"'<>]+)")
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
 HEX = re.compile(r"(?:[0-9a-fA-F]{2}){8,}")
-ALL_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9_-]{4}){4,}(?:[A-Za-z0-9+/_-]{2,3})?={0,2}")
+ALL_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{16,}|[A-Za-z0-9_-]{16,})={0,2}")
 DEPTH = 5
 """Encodings inside encodings that are looked into."""
 
 
 def secret_name(name: str) -> bool:
-    """Whether a field of this name holds a secret."""
-    return "".join(filter(str.isalnum, unquote(name))).lower() in SECRET_FIELDS
+    """Whether a field of this name holds a secret; of a form's `a[b][c]`, any part."""
+    return any("".join(filter(str.isalnum, part)).lower() in SECRET_FIELDS for part in unquote(name).split("["))
 
 
 @dataclass(slots=True)

@@ -201,13 +201,13 @@ class Books:
 
 def _difference(before: Obj, after: Obj) -> Obj:
     previous: Obj = {}
-    for name in before.keys() | after.keys():
+    for name in before | after:  # in the same order in every process
         old, new = before.get(name), after.get(name)
         if old == new:
             continue
         # Of a map only what changed is told; of a list all of it.
         if name == "metadata" and is_object(old) and is_object(new):
-            previous[name] = {key: old.get(key) for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+            previous[name] = {key: old.get(key) for key in old | new if old.get(key) != new.get(key)}
         else:
             previous[name] = old
     return previous
