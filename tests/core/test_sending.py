@@ -59,6 +59,5 @@ def test_an_outcome_keeps_its_error_for_the_program_and_its_reason_for_the_page(
         "key": "k",
         "recipient": "+15551234567",
         "state": "invalid",
-        "ref": None,
         "reason": "to: no number",
     }

@@ -123,7 +123,7 @@ def shared_models() -> None:
     assert_type(result.reply.status, int)
 
 
-def endpoint(made: WebhookEndpoint) -> tuple[Ref, SecretStr]:
+def endpoint(made: WebhookEndpoint) -> tuple[Ref, SecretStr | None]:
     return made.ref, made.secret
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
@@ -65,13 +65,14 @@ class Plan(RequestModel):
     def _named(cls, data: object) -> object:
         if not isinstance(data, dict):
             return data
-        service, plan = str(data.get("service", "")), str(data.get("plan", ""))
+        given = cast("dict[str, object]", data)
+        service, plan = str(given.get("service", "")), str(given.get("plan", ""))
         try:
-            adverb = Interval(data.get("interval", Interval.MONTH)).adverb
+            adverb = Interval(str(given.get("interval", Interval.MONTH))).adverb
         except ValueError:
-            return data  # named where the field is checked
+            return given  # named where the field is checked
         named = {"lookup_key": f"{service}_{plan}_{adverb}", "title": service.replace("_", " ").title()}
-        return {**named, **{name: value for name, value in data.items() if value or name not in named}}
+        return {**named, **{name: value for name, value in given.items() if value or name not in named}}
 
     @field_validator("amount")
     @classmethod

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from providers.core.errors import InvalidRequestError, NotFoundError, ProviderError, RejectedError
-from providers.core.models import Model, Ref
+from providers.core.models import Model
 
 SUPPRESSED_CODES = frozenset({"suppressed", "opted_out"})
 """Codes of a `RejectedError` by which somebody does not want to hear from us."""
@@ -40,7 +40,6 @@ class MessageOutcome(Model):
     key: str
     recipient: str
     state: SendState
-    ref: Ref | None = None
     error: Annotated[ProviderError | None, Field(exclude=True)] = None
     reason: str = ""
 

@@ -152,6 +152,7 @@ class SmsStatus(Model):
 class SendOutcome(MessageOutcome):
     """The outcome of one text of `send_many`. `index` counts from 0 in the order given; `sent` when it was accepted."""
 
+    ref: Ref | None = None
     sent: SentSms | None = None
 
 

@@ -37,7 +37,9 @@ def checkout(one: Obj, lines: list[Obj], problem: str = "") -> str:
         for card, label in ((VISA, "Pay"), (SECURE, "Pay with 3D Secure"), (DECLINED, "Decline"))
     )
     total = amount(one["amount_total"], one["currency"])
-    return document("Checkout", f'{said}<ul>{rows}</ul><p>Due now: {total}</p><form method="post">{buttons}</form>{back}')
+    return document(
+        "Checkout", f'{said}<ul>{rows}</ul><p>Due now: {total}</p><form method="post">{buttons}</form>{back}'
+    )
 
 
 def over(one: Obj) -> str:
