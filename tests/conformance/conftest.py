@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import itertools
+import json
 import random
 import re
 import secrets
@@ -127,6 +128,11 @@ class Stage:
             self.cassette.keep_webhook(RawRequest(method="POST", url=HOOKS, body=body, headers=headers))
         return self.cassette.webhooks[0]
 
+    def recorded_keys(self):
+        """The idempotency keys in the file."""
+        kept = json.loads(self.cassette.path.read_text(encoding="utf-8"))["interactions"]
+        return {one["request"].get("headers", {}).get("idempotency-key") for one in kept}
+
     def executor(self):
         """What runs the calls of blocking libraries from now on: it can stop, as the line can."""
         executor = Stuck(EXECUTOR.get())
@@ -206,6 +212,7 @@ class Line(AiohttpTransport):
 
     Attributes:
         takes: whether a vendor that is stalled takes what it is sent; nothing comes back either way.
+        keys: the idempotency keys that it was sent.
 
     """
 
@@ -213,6 +220,7 @@ class Line(AiohttpTransport):
 
     def __init__(self):
         super().__init__()
+        self.keys = set()
         self._gate = None
         self._break = ""
 
@@ -236,14 +244,14 @@ class Line(AiohttpTransport):
         how, self._break = self._break, ""
         if self._gate is not None:
             return await self._unanswered(request, self._gate)
-        reply = None if how == "cut" else await super().send(request)
+        reply = None if how == "cut" else await self._sent(request)
         if how:
             self._left()
             raise ProviderUnavailableError("the connection was lost before the reply", code="connection_lost")
         return reply
 
     async def _unanswered(self, request, gate):
-        sending = asyncio.ensure_future(super().send(request)) if self.takes else None
+        sending = asyncio.ensure_future(self._sent(request)) if self.takes else None
         self._left()
         try:
             await gate.wait()
@@ -252,6 +260,10 @@ class Line(AiohttpTransport):
             if sending is not None:
                 await sending
                 self._left()
+
+    async def _sent(self, request):
+        self.keys |= {value for name, value in request.headers.items() if name.lower() == "idempotency-key"}
+        return await super().send(request)
 
     @staticmethod
     def _left():

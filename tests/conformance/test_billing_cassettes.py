@@ -80,7 +80,7 @@ class TestStripeCassettes(BillingConformance):
             headers, body = server.signed_request(event)
             return RawRequest(body=body, headers=headers)
 
-        return BillingHarness(
+        yield BillingHarness(
             open=stage.open,
             clock=stage.clock,
             pay=pay,
@@ -92,6 +92,9 @@ class TestStripeCassettes(BillingConformance):
             unknown_event=unknown_event,
             pending=lambda: server.pending_events if stage.recording else 0,
         )
+        # A cassette does not compare headers. By another key a repeat would be another write.
+        if stage.line.keys and not stage.recording:
+            assert stage.line.keys <= stage.recorded_keys()
 
     def test_a_webhook_is_registered_once_and_its_secret_is_shown_once(self):
         pytest.skip("a cassette shows no secret, and this reply is one")
