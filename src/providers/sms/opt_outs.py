@@ -28,7 +28,7 @@ class OptOuts:
     async def refuse(self, number: str) -> None:
         """Raise `RejectedError` if the number is on the list."""
         if await self._store.get(self._prefix + number) is not None:
-            msg = f"to: {number} opted out of texts; nothing was sent"
+            msg = "to: this number opted out of texts; nothing was sent"
             raise RejectedError(msg, code=CODE, field="to")
 
     async def add(self, number: str, source: OptOutSource, vendor: str = "") -> OptOut:
