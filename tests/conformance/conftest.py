@@ -1,4 +1,4 @@
-"""What the suites on cassettes share: a stage that is the same in every recording, and in a replay without a vendor."""
+"""What the suites share: a demo that can be stalled, and for cassettes a stage that is the same in every recording."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from providers import Providers, Settings
 from providers.core.attempt import ATTEMPT
 from providers.core.errors import ProviderUnavailableError
 from providers.core.models import RawRequest
+from providers.core.store import MemoryStore
 from providers.core.threads import EXECUTOR
 from providers.core.transport_aiohttp import AiohttpTransport
 from providers.testing.clock import ManualClock
@@ -38,6 +39,38 @@ NOTE = "Recorded from the local server in providers.testing.servers."
 
 NOON = time.time() // 86_400 * 86_400 + 43_200
 """When recordings take place: the same file all day."""
+
+
+class StallingStore(MemoryStore):
+    """State that can stop answering the demo, which is how a made-up vendor is slow."""
+
+    open: asyncio.Event | None = None
+
+    async def add(self, key, amount, **options):
+        await self._turn(key)
+        return await super().add(key, amount, **options)
+
+    async def swap(self, key, old, new, **options):
+        await self._turn(key)
+        return await super().swap(key, old, new, **options)
+
+    async def _turn(self, key):
+        if self.open is not None and key.startswith("demo/"):
+            await self.open.wait()
+
+    @contextlib.contextmanager
+    def stalled(self):
+        self.open = asyncio.Event()
+        try:
+            yield
+        finally:
+            self.open.set()
+            self.open = None
+
+
+@pytest.fixture
+def stalling_store():
+    return StallingStore
 
 
 class Stage:

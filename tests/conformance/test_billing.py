@@ -10,7 +10,6 @@ from providers import Providers, Settings
 from providers.billing.demo import DemoBilling
 from providers.core.clock import utc
 from providers.core.models import RawRequest
-from providers.core.store import MemoryStore
 from providers.core.transport_aiohttp import AiohttpTransport
 from providers.core.transport_httpx import HttpxTransport
 from providers.demo import webhooks
@@ -19,28 +18,6 @@ from providers.testing.conformance.billing import BillingConformance, BillingHar
 from providers.testing.servers import Fault, StripeServer
 
 # The demo.
-
-
-class StallingStore(MemoryStore):
-    """State that can stop answering the demo, which is how a made-up vendor is slow."""
-
-    def __init__(self, clock):
-        super().__init__(clock)
-        self.open = None
-
-    async def swap(self, key, old, new, *, ttl=None):
-        if self.open is not None and key.startswith("demo/"):
-            await self.open.wait()
-        return await super().swap(key, old, new, ttl=ttl)
-
-    @contextlib.contextmanager
-    def stalled(self):
-        self.open = asyncio.Event()
-        try:
-            yield
-        finally:
-            self.open.set()
-            self.open = None
 
 
 def demo_event(clock):
@@ -79,9 +56,9 @@ def demo_harness(clock, *, stalled, **options):
 
 class TestDemo(BillingConformance):
     @pytest.fixture
-    def harness(self):
+    def harness(self, stalling_store):
         clock = ManualClock()
-        store = StallingStore(clock)
+        store = stalling_store(clock)
         return demo_harness(clock, stalled=store.stalled, parts={"store": store})
 
 

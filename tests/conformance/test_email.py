@@ -23,7 +23,6 @@ from providers.core.errors import (
 )
 from providers.core.models import CheckResult, CheckState, RawRequest, Ref, WebhookEndpoint, WebhookResult
 from providers.core.operation import Variable, VendorFacts
-from providers.core.store import MemoryStore
 from providers.core.transport import HttpRequest
 from providers.core.transport_aiohttp import AiohttpTransport
 from providers.core.transport_httpx import HttpxTransport
@@ -39,28 +38,6 @@ from providers.testing.conformance.email import EmailConformance, EmailHarness, 
 from providers.testing.servers import Fault, SendGridServer
 
 # The demo.
-
-
-class StallingStore(MemoryStore):
-    """State that can stop answering, which is how a made-up vendor is slow."""
-
-    def __init__(self, clock):
-        super().__init__(clock)
-        self.open = None
-
-    async def add(self, key, amount, *, ceiling=None, ttl=None):
-        if self.open is not None:
-            await self.open.wait()
-        return await super().add(key, amount, ceiling=ceiling, ttl=ttl)
-
-    @contextlib.contextmanager
-    def stalled(self):
-        self.open = asyncio.Event()
-        try:
-            yield
-        finally:
-            self.open.set()
-            self.open = None
 
 
 async def demo_mails(providers):
@@ -89,9 +66,9 @@ def demo_harness(clock, **parts):
 
 class TestDemo(EmailConformance):
     @pytest.fixture
-    def harness(self):
+    def harness(self, stalling_store):
         clock = ManualClock()
-        return demo_harness(clock, store=StallingStore(clock))
+        return demo_harness(clock, store=stalling_store(clock))
 
 
 class TestDemoOnSqlite(EmailConformance):

@@ -98,6 +98,7 @@ class TestSnsOnMoto(SmsConformance):
     test_a_webhook_delivered_twice_has_the_same_event_ids = None
     test_a_forged_webhook_is_refused_before_it_is_read = None
     test_an_event_of_an_unknown_type_is_unknown_not_an_error = None
+    test_an_event_tells_of_a_text_of_unknown_outcome = None
 
 
 def test_moto_takes_every_sender_and_option_of_ours(harness, vendor):
