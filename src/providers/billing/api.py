@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -108,6 +109,22 @@ LONGEST_TRIAL = 730
 """Days."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutPage:
+    """What both kinds of checkout have in common. `key` is the vendor's idempotency key."""
+
+    success_url: str
+    cancel_url: str
+    metadata: Mapping[str, str]
+    promotion_codes: bool
+    automatic_tax: bool
+    key: str
+
+    def __post_init__(self) -> None:
+        _url("success_url", self.success_url)
+        _url("cancel_url", self.cancel_url)
+
+
 class BillingAdapter(ReceivingAdapter[BillingEvent], Protocol):
     """What a billing vendor provides. Let vendor exceptions escape; do not retry, cache or log.
 
@@ -140,14 +157,9 @@ class BillingAdapter(ReceivingAdapter[BillingEvent], Protocol):
         price: Ref,
         quantity: int,
         trial_days: int | None,
-        success_url: str,
-        cancel_url: str,
-        metadata: Mapping[str, str],
-        promotion_codes: bool,
-        automatic_tax: bool,
-        key: str,
+        page: CheckoutPage,
     ) -> CheckoutSession:
-        """A page where the customer subscribes; `metadata` is the subscription's too."""
+        """A page where the customer subscribes; its metadata is the subscription's too."""
         ...
 
     async def payment_checkout(
@@ -156,14 +168,9 @@ class BillingAdapter(ReceivingAdapter[BillingEvent], Protocol):
         lines: Sequence[CheckoutLine],
         customer: Ref | None,
         customer_email: str | None,
-        success_url: str,
-        cancel_url: str,
-        metadata: Mapping[str, str],
-        promotion_codes: bool,
-        automatic_tax: bool,
-        key: str,
+        page: CheckoutPage,
     ) -> CheckoutSession:
-        """A page where the lines, of one currency, are paid once; `metadata` is the payment's too."""
+        """A page where the lines, of one currency, are paid once; its metadata is the payment's too."""
         ...
 
     async def find_checkout(self, key: str, since: float) -> CheckoutSession | None:
@@ -319,46 +326,32 @@ class Billing(Capability[BillingAdapter]):
         `{CHECKOUT_SESSION_ID}` in `success_url` is filled in. `metadata` comes back on the session, the subscription
         and their events. Raises `NotFoundError` for an unknown lookup key.
         """
-        whom, told = as_ref(customer), _metadata(metadata)
+        whom = as_ref(customer)
         _positive("quantity", quantity)
         if trial_days is not None and not 1 <= trial_days <= LONGEST_TRIAL:
             msg = f"trial_days: 1 to {LONGEST_TRIAL}"
             raise InvalidRequestError(msg, field="trial_days")
-        _url("success_url", success_url)
-        _url("cancel_url", cancel_url)
-        what = await self._price_ref(price, timeout)
         key = idempotency_key or new_id()
-        own = self._key(SUBSCRIPTION_CHECKOUT, key)
+        page = CheckoutPage(
+            success_url=success_url,
+            cancel_url=cancel_url,
+            metadata=_metadata(metadata),
+            promotion_codes=promotion_codes,
+            automatic_tax=automatic_tax,
+            key=self._key(SUBSCRIPTION_CHECKOUT, key),
+        )
+        what = await self._price_ref(price, timeout)
         return await self._route.one(
             SUBSCRIPTION_CHECKOUT,
             whom.vendor,
             lambda adapter: adapter.subscription_checkout(
-                customer=whom,
-                price=what,
-                quantity=quantity,
-                trial_days=trial_days,
-                success_url=success_url,
-                cancel_url=cancel_url,
-                metadata=told,
-                promotion_codes=promotion_codes,
-                automatic_tax=automatic_tax,
-                key=own,
+                customer=whom, price=what, quantity=quantity, trial_days=trial_days, page=page
             ),
             key=key,
             generated=idempotency_key is None,
-            payload=[
-                whom,
-                str(price),
-                quantity,
-                trial_days,
-                success_url,
-                cancel_url,
-                told,
-                promotion_codes,
-                automatic_tax,
-            ],
+            payload=[whom, str(price), quantity, trial_days, page],
             timeout=timeout,
-            safeguards=Safeguards(look_up=FIND, find=lambda adapter, since: adapter.find_checkout(own, since)),
+            safeguards=Safeguards(look_up=FIND, find=lambda adapter, since: adapter.find_checkout(page.key, since)),
         )
 
     async def payment_checkout(
@@ -393,31 +386,27 @@ class Billing(Capability[BillingAdapter]):
         if customer is not None and customer_email is not None:
             msg = "customer_email: give the customer or an address, not both"
             raise InvalidRequestError(msg, field="customer_email")
-        _url("success_url", success_url)
-        _url("cancel_url", cancel_url)
         whom = None if customer is None else as_ref(customer)
-        told = _metadata(metadata)
         key = idempotency_key or new_id()
-        own = self._key(PAYMENT_CHECKOUT, key)
+        page = CheckoutPage(
+            success_url=success_url,
+            cancel_url=cancel_url,
+            metadata=_metadata(metadata),
+            promotion_codes=promotion_codes,
+            automatic_tax=automatic_tax,
+            key=self._key(PAYMENT_CHECKOUT, key),
+        )
         return await self._route.one(
             PAYMENT_CHECKOUT,
             None if whom is None else whom.vendor,
             lambda adapter: adapter.payment_checkout(
-                lines=positions,
-                customer=whom,
-                customer_email=customer_email,
-                success_url=success_url,
-                cancel_url=cancel_url,
-                metadata=told,
-                promotion_codes=promotion_codes,
-                automatic_tax=automatic_tax,
-                key=own,
+                lines=positions, customer=whom, customer_email=customer_email, page=page
             ),
             key=key,
             generated=idempotency_key is None,
-            payload=[positions, whom, customer_email, success_url, cancel_url, told, promotion_codes, automatic_tax],
+            payload=[positions, whom, customer_email, page],
             timeout=timeout,
-            safeguards=Safeguards(look_up=FIND, find=lambda adapter, since: adapter.find_checkout(own, since)),
+            safeguards=Safeguards(look_up=FIND, find=lambda adapter, since: adapter.find_checkout(page.key, since)),
         )
 
     async def checkout(self, ref: Ref | str, *, timeout: float | None = None, fresh: bool = False) -> CheckoutSession:

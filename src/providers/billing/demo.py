@@ -64,6 +64,7 @@ from providers.demo import webhooks
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
+    from providers.billing.api import CheckoutPage
     from providers.core.account import Account
 
 T = TypeVar("T")
@@ -152,15 +153,9 @@ class DemoBilling:
         price: Ref,
         quantity: int,
         trial_days: int | None,
-        success_url: str,
-        cancel_url: str,
-        metadata: Mapping[str, str],
-        promotion_codes: bool,
-        automatic_tax: bool,
-        key: str,
+        page: CheckoutPage,
     ) -> CheckoutSession:
-        """Complete at once: the subscription is active, or on trial."""
-        del promotion_codes, automatic_tax  # nobody enters a code here, and there is no tax
+        """Complete at once: the subscription is active, or on trial. Nobody enters a code, and there is no tax."""
         await self._begin("billing.subscription_checkout")
         what = await self._catalog.price(price.id)
         if not what.active:
@@ -168,26 +163,24 @@ class DemoBilling:
             raise InvalidRequestError(msg, field="price", code="price_inactive")
 
         def step(book: Book, at: datetime) -> CheckoutSession:
-            if key in book.done:
-                return book.sessions[book.done[key]].shown
+            if page.key in book.done:
+                return book.sessions[book.done[page.key]].shown
             whom = customer_in(book, customer.id)
             many = quantity if what.meter is None else 0
             unit = terms.currency(what)
             amount = terms.nothing(unit) if trial_days else terms.rounded(terms.cost(what, many), unit)
-            session = life.open_checkout(
-                book, customer=whom.ref, amount=amount, cancel_url=cancel_url, metadata=metadata, key=key, at=at
-            )
+            session = life.open_checkout(book, customer=whom.ref, amount=amount, page=page, at=at)
             if book.fate is Fate.DECLINED:
                 life.refuse(book, session, at)
                 return session.shown
-            contract = life.begin(book, whom.ref, what, quantity, trial_days, metadata, at)
+            contract = life.begin(book, whom.ref, what, quantity, trial_days, page.metadata, at)
             subscribed, invoice = contract.shown.ref, contract.shown.latest_invoice
-            life.complete(book, session, success_url, at, subscription=subscribed, invoice=invoice)
+            life.complete(book, session, page.success_url, at, subscription=subscribed, invoice=invoice)
             return session.shown
 
         token = token_of(customer.id)
         made = await self._change(token, step)
-        await self._store.put([(f"{self._prefix}key/{key}", made.ref.id.encode())])
+        await self._store.put([(f"{self._prefix}key/{page.key}", made.ref.id.encode())])
         return made
 
     async def payment_checkout(
@@ -196,15 +189,9 @@ class DemoBilling:
         lines: Sequence[CheckoutLine],
         customer: Ref | None,
         customer_email: str | None,
-        success_url: str,
-        cancel_url: str,
-        metadata: Mapping[str, str],
-        promotion_codes: bool,
-        automatic_tax: bool,
-        key: str,
+        page: CheckoutPage,
     ) -> CheckoutSession:
-        """Complete at once, and paid."""
-        del promotion_codes, automatic_tax
+        """Complete at once, and paid; as above."""
         await self._begin("billing.payment_checkout", customer_email or "")
         currency = lines[0].unit_price.currency
         amount = from_minor(
@@ -216,26 +203,24 @@ class DemoBilling:
         )
 
         def step(book: Book, at: datetime) -> CheckoutSession:
-            if key in book.done:
-                return book.sessions[book.done[key]].shown
+            if page.key in book.done:
+                return book.sessions[book.done[page.key]].shown
             if customer is None:
                 book.address = customer_email or ""
             whom = None if customer is None else customer_in(book, customer.id).ref
-            session = life.open_checkout(
-                book, customer=whom, amount=amount, cancel_url=cancel_url, metadata=metadata, key=key, at=at
-            )
+            session = life.open_checkout(book, customer=whom, amount=amount, page=page, at=at)
             if book.fate is Fate.DECLINED:
                 life.refuse(book, session, at)
             elif amount.amount:
-                payment = life.take(book, book.new_ref("pay"), amount, metadata, None, at).shown.ref
-                life.complete(book, session, success_url, at, payment=payment)
+                payment = life.take(book, book.new_ref("pay"), amount, page.metadata, None, at).shown.ref
+                life.complete(book, session, page.success_url, at, payment=payment)
             else:
-                life.complete(book, session, success_url, at)
+                life.complete(book, session, page.success_url, at)
             return session.shown
 
-        token = token_for(key) if customer is None else token_of(customer.id)
+        token = token_for(page.key) if customer is None else token_of(customer.id)
         made = await self._change(token, step)
-        await self._store.put([(f"{self._prefix}key/{key}", made.ref.id.encode())])
+        await self._store.put([(f"{self._prefix}key/{page.key}", made.ref.id.encode())])
         return made
 
     async def find_checkout(self, key: str, since: float) -> CheckoutSession | None:

@@ -38,6 +38,7 @@ from providers.core.errors import InvalidRequestError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from providers.billing.api import CheckoutPage
     from providers.core.models import Money, Ref
 
 OPEN_FOR = timedelta(days=1)
@@ -465,24 +466,22 @@ def open_checkout(
     *,
     customer: Ref | None,
     amount: Money,
-    cancel_url: str,
-    metadata: Mapping[str, str],
-    key: str,
+    page: CheckoutPage,
     at: datetime,
 ) -> Session:
     """One that can be paid; `complete` is what the demo does with it at once."""
     shown = CheckoutSession(
         ref=book.new_ref("cs"),
-        url=cancel_url,
+        url=page.cancel_url,
         expires_at=at + OPEN_FOR,
         status=CheckoutStatus.OPEN,
         payment_status=PaymentStatus.UNPAID,
         customer=customer,
         amount=amount,
-        metadata=dict(metadata),
+        metadata=dict(page.metadata),
     )
     book.sessions[shown.ref.id] = session = Session(shown=shown)
-    book.done[key] = shown.ref.id
+    book.done[page.key] = shown.ref.id
     return session
 
 

@@ -86,6 +86,7 @@ if TYPE_CHECKING:
         SessionListParams,
     )
 
+    from providers.billing.api import CheckoutPage
     from providers.billing.models import (
         CatalogChange,
         CheckoutLine,
@@ -196,18 +197,13 @@ class StripeBilling:
         price: Ref,
         quantity: int,
         trial_days: int | None,
-        success_url: str,
-        cancel_url: str,
-        metadata: Mapping[str, str],
-        promotion_codes: bool,
-        automatic_tax: bool,
-        key: str,
+        page: CheckoutPage,
     ) -> CheckoutSession:
         """`POST /v1/checkout/sessions` in subscription mode."""
         line: SessionCreateParamsLineItem = {"price": price.id}
         if not await self._first(self._is_metered(price), "price"):
             line["quantity"] = quantity
-        subscription: SessionCreateParamsSubscriptionData = {"metadata": dict(metadata)}
+        subscription: SessionCreateParamsSubscriptionData = {"metadata": dict(page.metadata)}
         if trial_days is not None:
             subscription["trial_period_days"] = trial_days
         params: SessionCreateParams = {
@@ -216,8 +212,7 @@ class StripeBilling:
             "line_items": [line],
             "subscription_data": subscription,
         }
-        _pages(params, success_url, cancel_url, metadata, key, promotion_codes=promotion_codes, tax=automatic_tax)
-        return objects.checkout(await read(self.client.v1.checkout.sessions.create_async(params, _once(key))))
+        return await self._checkout(params, page)
 
     async def payment_checkout(
         self,
@@ -225,25 +220,33 @@ class StripeBilling:
         lines: Sequence[CheckoutLine],
         customer: Ref | None,
         customer_email: str | None,
-        success_url: str,
-        cancel_url: str,
-        metadata: Mapping[str, str],
-        promotion_codes: bool,
-        automatic_tax: bool,
-        key: str,
+        page: CheckoutPage,
     ) -> CheckoutSession:
         """`POST /v1/checkout/sessions` in payment mode, with prices of its own."""
         params: SessionCreateParams = {
             "mode": "payment",
             "line_items": [_line(line, index) for index, line in enumerate(lines)],
-            "payment_intent_data": {"metadata": dict(metadata)},
+            "payment_intent_data": {"metadata": dict(page.metadata)},
         }
         if customer is not None:
             params["customer"] = customer.id
         elif customer_email is not None:
             params["customer_email"] = customer_email
-        _pages(params, success_url, cancel_url, metadata, key, promotion_codes=promotion_codes, tax=automatic_tax)
-        return objects.checkout(await read(self.client.v1.checkout.sessions.create_async(params, _once(key))))
+        return await self._checkout(params, page)
+
+    async def _checkout(self, params: SessionCreateParams, page: CheckoutPage) -> CheckoutSession:
+        """Either kind. Payment methods are left to the dashboard."""
+        params["success_url"] = page.success_url
+        params["cancel_url"] = page.cancel_url
+        params["metadata"] = {**page.metadata, KEY: page.key}
+        if page.promotion_codes:
+            params["allow_promotion_codes"] = True
+        if page.automatic_tax:
+            params["automatic_tax"] = {"enabled": True}
+            if "customer" in params:
+                # Stripe refuses to reckon without an address: the page asks for it, and keeps it.
+                params["customer_update"] = {"address": "auto"}
+        return objects.checkout(await read(self.client.v1.checkout.sessions.create_async(params, _once(page.key))))
 
     async def find_checkout(self, key: str, since: float) -> CheckoutSession | None:
         """Among the sessions made since then, by our key in the metadata."""
@@ -730,29 +733,6 @@ def _tolerance(text: str) -> float:
         msg = f"STRIPE_WEBHOOK_TOLERANCE: {text[:40]!r} is not a number of seconds above 0"
         raise ConfigurationError(msg, field="STRIPE_WEBHOOK_TOLERANCE")
     return seconds
-
-
-def _pages(
-    params: SessionCreateParams,
-    success_url: str,
-    cancel_url: str,
-    metadata: Mapping[str, str],
-    key: str,
-    *,
-    promotion_codes: bool,
-    tax: bool,
-) -> None:
-    """What the two kinds of checkout have in common. Payment methods are left to the dashboard."""
-    params["success_url"] = success_url
-    params["cancel_url"] = cancel_url
-    params["metadata"] = {**metadata, KEY: key}
-    if promotion_codes:
-        params["allow_promotion_codes"] = True
-    if tax:
-        params["automatic_tax"] = {"enabled": True}
-        if "customer" in params:
-            # Stripe refuses to reckon without an address: the page asks for it, and keeps it.
-            params["customer_update"] = {"address": "auto"}
 
 
 def _line(line: CheckoutLine, index: int) -> SessionCreateParamsLineItem:
