@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 
 from pydantic import AwareDatetime, Field
 
@@ -16,10 +15,10 @@ from providers.billing.models import (
     Refund,
     Subscription,
 )
-from providers.core.models import Model, Raw
+from providers.core.models import Model, OpenVocabulary, Raw
 
 
-class BillingEventType(StrEnum):
+class BillingEventType(OpenVocabulary):
     """What happened. A vendor's word that is not known here is `UNKNOWN`, never an error."""
 
     CHECKOUT_COMPLETED = "checkout.completed"
@@ -56,10 +55,6 @@ class BillingEventType(StrEnum):
     USAGE_REJECTED = "usage.rejected"
     """Usage that was recorded could not be counted."""
     UNKNOWN = "unknown"
-
-    @classmethod
-    def _missing_(cls, value: object) -> BillingEventType | None:
-        return cls.UNKNOWN if isinstance(value, str) else None
 
     @property
     def rank(self) -> int:

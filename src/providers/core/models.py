@@ -90,6 +90,14 @@ def invalid_request(error: ValidationError) -> InvalidRequestError:
     return InvalidRequestError(f"{field}: {text}" if field else text, field=field, code=first["type"])
 
 
+class OpenVocabulary(StrEnum):
+    """Words for what vendors say. A word that is not among them is `unknown`, never an error."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        return cls("unknown") if isinstance(value, str) and value != "unknown" else None
+
+
 class Money(Model):
     """An exact amount in an ISO 4217 currency."""
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 
 from pydantic import AwareDatetime, Field
 
-from providers.core.models import Model, Raw
+from providers.core.models import Model, OpenVocabulary, Raw
 
 
-class EmailEventType(StrEnum):
+class EmailEventType(OpenVocabulary):
     """What happened. A vendor's word that is not known here is `UNKNOWN`, never an error."""
 
     QUEUED = "queued"
@@ -26,10 +25,6 @@ class EmailEventType(StrEnum):
     OPENED = "opened"
     CLICKED = "clicked"
     UNKNOWN = "unknown"
-
-    @classmethod
-    def _missing_(cls, value: object) -> EmailEventType | None:
-        return cls.UNKNOWN if isinstance(value, str) else None
 
     @property
     def rank(self) -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 
 from pydantic import AwareDatetime, Field
 
-from providers.core.models import Model, Money, Raw
+from providers.core.models import Model, Money, OpenVocabulary, Raw
 
 
-class SmsEventType(StrEnum):
+class SmsEventType(OpenVocabulary):
     """What happened. A vendor's word that is not known here is `UNKNOWN`, never an error."""
 
     SCHEDULED = "scheduled"
@@ -28,10 +27,6 @@ class SmsEventType(StrEnum):
     OPTED_IN = "opted_in"
     """Somebody texted START."""
     UNKNOWN = "unknown"
-
-    @classmethod
-    def _missing_(cls, value: object) -> SmsEventType | None:
-        return cls.UNKNOWN if isinstance(value, str) else None
 
     @property
     def rank(self) -> int:

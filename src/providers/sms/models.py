@@ -9,7 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, field_validator, model_validator
 
-from providers.core.models import Model, Money, Raw, Ref, RequestModel
+from providers.core.models import Model, Money, OpenVocabulary, Raw, Ref, RequestModel
 from providers.core.sending import MessageOutcome
 from providers.sms.number import normalise
 
@@ -99,7 +99,7 @@ def sender(text: str) -> str:
         raise ValueError(msg) from None
 
 
-class SmsState(StrEnum):
+class SmsState(OpenVocabulary):
     """How far a text came. A vendor's word that is not known here is `UNKNOWN`, never an error."""
 
     SCHEDULED = "scheduled"
@@ -113,10 +113,6 @@ class SmsState(StrEnum):
     """The vendor did not hand it over."""
     CANCELED = "canceled"
     UNKNOWN = "unknown"
-
-    @classmethod
-    def _missing_(cls, value: object) -> SmsState | None:
-        return cls.UNKNOWN if isinstance(value, str) else None
 
 
 class SentSms(Model):
