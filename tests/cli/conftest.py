@@ -56,12 +56,21 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     return run
 
 
+# A shell that runs the tests in the background has them ignore SIGINT, and so all that they start.
+COMMAND = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from providers.cli.app import main
+sys.exit(main())
+"""
+
+
 class Running:
     """A command as its own process; what it writes to stderr is collected as it comes."""
 
     def __init__(self, argv: list[str], env: Mapping[str, str]) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "providers.cli.app", *argv],
+            [sys.executable, "-W", "error", "-c", COMMAND, *argv],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=dict(os.environ) | dict(env),
