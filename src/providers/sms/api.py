@@ -235,7 +235,7 @@ class Sms(Capability[SmsAdapter]):
                 await store.put([(_found(sent.ref), b"1")], ttl=FOUND)
             if not adapter.correlates and (message.metadata or message.tags):
                 told = {"metadata": dict(message.metadata), "tags": list(message.tags)}
-                await store.put([(self._memory(sent.ref), to_json(told))], ttl=REMEMBERED)
+                await store.put([(self._memory(sent.ref.vendor, sent.ref.id), to_json(told))], ttl=REMEMBERED)
         except ProviderError:
             # The text is on its way: this must not pass for a failure.
             logger.exception("%s could not be remembered with its tags and metadata", sent.ref)
@@ -262,7 +262,7 @@ class Sms(Capability[SmsAdapter]):
             await self._settle(event, tracking_id)
         if event.metadata or event.tags:
             return event
-        kept = await self._context.store.get(self._memory(Ref(vendor=event.vendor, id=event.message_id)))
+        kept = await self._context.store.get(self._memory(event.vendor, event.message_id))
         told = from_json(kept) if kept is not None else None
         return event if not isinstance(told, dict) else SmsEvent.model_validate({**dict(event), **told})
 
@@ -282,8 +282,8 @@ class Sms(Capability[SmsAdapter]):
     def _waiting(self, tracking_id: str) -> str:
         return f"sms/unknown/{self._context.scope}/{tracking_id}"
 
-    def _memory(self, ref: Ref) -> str:
-        return f"sms/sent/{self._context.scope}/{ref}"
+    def _memory(self, vendor: str, message_id: str) -> str:
+        return f"sms/sent/{self._context.scope}/{vendor}:{message_id}"
 
 
 def check_limits(facts: VendorFacts, message: SmsMessage, moment: float) -> None:

@@ -23,7 +23,7 @@ from providers.sms.events import SmsEvent, SmsEventType, incoming
 
 SIGNATURE = "x-twilio-signature"
 FORM = "application/x-www-form-urlencoded"
-MOST_FIELDS = 1000
+MOST_FIELDS, LONGEST_SID = 1000, 100
 
 TRACKING_ID, DATA = "pm_id", "pm_data"
 """Our parameters of the callback URL: the text's id, and `[metadata, tags]` as base64url JSON. They stand last."""
@@ -200,7 +200,7 @@ def _urls(url: str, public: str) -> Iterator[str]:
 def parse(form: Mapping[str, str], url: str, now: float) -> WebhookResult[SmsEvent]:
     """The event of a verified request, and the answer. Raises `BadResponseError` where it names no message."""
     sid = form.get("MessageSid") or form.get("SmsSid") or ""
-    if not sid:
+    if not 0 < len(sid) <= LONGEST_SID:
         msg = "the webhook names no message"
         raise BadResponseError(msg, vendor="twilio", code="message_sid")
     status = form.get("MessageStatus") or form.get("SmsStatus") or ""
