@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from providers.billing.catalog import checked
@@ -438,14 +437,16 @@ class Billing(Capability[BillingAdapter]):
         self, customer: Ref | str, *, timeout: float | None = None, fresh: bool = False
     ) -> AsyncIterator[Subscription]:
         """All of a customer's, ended ones too. `timeout` is for each page."""
-        whom, cursor = as_ref(customer), ""
-        while True:
-            step = partial(_subscriptions, customer=whom, cursor=cursor)
-            page, cursor = await self._route.one(SUBSCRIPTIONS, whom.vendor, step, timeout=timeout, fresh=fresh)
-            for subscription in page:
-                yield subscription
-            if not cursor:
-                return
+        whom = as_ref(customer)
+        pages = self._route.pages(
+            SUBSCRIPTIONS,
+            whom.vendor,
+            lambda adapter, cursor: adapter.subscriptions(whom, cursor),
+            timeout=timeout,
+            fresh=fresh,
+        )
+        async for subscription in pages:
+            yield subscription
 
     async def preview_change(
         self,
@@ -553,25 +554,20 @@ class Billing(Capability[BillingAdapter]):
         self, customer: Ref | str, *, timeout: float | None = None, fresh: bool = False
     ) -> AsyncIterator[Invoice]:
         """A customer's invoices, newest first. `timeout` is for each page."""
-        whom, cursor = as_ref(customer), ""
-        while True:
-            step = partial(_invoices, customer=whom, cursor=cursor)
-            page, cursor = await self._route.one(INVOICES, whom.vendor, step, timeout=timeout, fresh=fresh)
-            for invoice in page:
-                yield invoice
-            if not cursor:
-                return
+        whom = as_ref(customer)
+        pages = self._route.pages(
+            INVOICES, whom.vendor, lambda adapter, cursor: adapter.invoices(whom, cursor), timeout=timeout, fresh=fresh
+        )
+        async for invoice in pages:
+            yield invoice
 
     async def disputes(self, *, timeout: float | None = None, fresh: bool = False) -> AsyncIterator[Dispute]:
         """All disputes, newest first. `timeout` is for each page."""
-        cursor = ""
-        while True:
-            step = partial(_disputes, cursor=cursor)
-            page, cursor = await self._route.one(DISPUTES, None, step, timeout=timeout, fresh=fresh)
-            for dispute in page:
-                yield dispute
-            if not cursor:
-                return
+        pages = self._route.pages(
+            DISPUTES, None, lambda adapter, cursor: adapter.disputes(cursor), timeout=timeout, fresh=fresh
+        )
+        async for dispute in pages:
+            yield dispute
 
     async def record_usage(
         self,
@@ -670,18 +666,6 @@ class Billing(Capability[BillingAdapter]):
         """The vendor's idempotency key of a write: ours alone, whatever other tenants and operations call theirs."""
         name = f"{self._context.scope}/{operation.name}/{key}"
         return hashlib.sha256(name.encode()).hexdigest()[:40]
-
-
-def _subscriptions(adapter: BillingAdapter, customer: Ref, cursor: str) -> Awaitable[tuple[list[Subscription], str]]:
-    return adapter.subscriptions(customer, cursor)
-
-
-def _invoices(adapter: BillingAdapter, customer: Ref, cursor: str) -> Awaitable[tuple[list[Invoice], str]]:
-    return adapter.invoices(customer, cursor)
-
-
-def _disputes(adapter: BillingAdapter, cursor: str) -> Awaitable[tuple[list[Dispute], str]]:
-    return adapter.disputes(cursor)
 
 
 def _metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:

@@ -15,7 +15,7 @@ from providers.core.telemetry import CallEnd, CallStart, digest, logger
 from providers.core.writes import payload_digest, scope
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from providers.core.operation import Operation
 
@@ -119,6 +119,27 @@ class Route(Generic[A]):
             guards=safeguards,
             generated=generated,
         )
+
+    async def pages(
+        self,
+        operation: Operation,
+        vendor: str | None,
+        step: Callable[[A, str], Awaitable[tuple[list[T], str]]],
+        *,
+        timeout: float | None = None,
+        fresh: bool = False,
+    ) -> AsyncIterator[T]:
+        """What is on all pages of a vendor's list, read as they are needed. `timeout` is for each page.
+
+        `step` reads one page, from the cursor `""`, and gives that of the next, `""` at the end.
+        """
+        cursor = ""
+        while True:
+            items, cursor = await self.one(operation, vendor, _page(step, cursor), timeout=timeout, fresh=fresh)
+            for item in items:
+                yield item
+            if not cursor:
+                return
 
     async def every(
         self,
@@ -306,3 +327,9 @@ class Route(Generic[A]):
             end = CallEnd(call.vendor, call.attempts, clock.monotonic() - begun, failure)
             for finish in reversed(ends):
                 finish(end)
+
+
+def _page(
+    step: Callable[[A, str], Awaitable[tuple[list[T], str]]], cursor: str
+) -> Callable[[A], Awaitable[tuple[list[T], str]]]:
+    return lambda adapter: step(adapter, cursor)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from providers.core.capability import Capability, Context, as_ref
@@ -225,14 +224,11 @@ class Email(Capability[EmailAdapter]):
         self, *, vendor: str | None = None, timeout: float | None = None, fresh: bool = False
     ) -> AsyncIterator[Suppression]:
         """Who gets no mail from this vendor (default: the first in use). `timeout` is for each page."""
-        cursor = ""
-        while True:
-            step = partial(_suppressions, cursor=cursor)
-            page, cursor = await self._route.one(SUPPRESSIONS, vendor, step, timeout=timeout, fresh=fresh)
-            for suppression in page:
-                yield suppression
-            if not cursor:
-                return
+        pages = self._route.pages(
+            SUPPRESSIONS, vendor, lambda adapter, cursor: adapter.suppressions(cursor), timeout=timeout, fresh=fresh
+        )
+        async for suppression in pages:
+            yield suppression
 
     async def suppress(self, email: str, *, timeout: float | None = None) -> None:
         """Send this address nothing any more, at every vendor in use."""
@@ -302,10 +298,6 @@ def _most_at_once(target: Target[EmailAdapter]) -> int:
 def _send_checked(adapter: EmailAdapter, message: EmailMessage, moment: float) -> Awaitable[MessageRef]:
     check_limits(adapter.facts, message, moment)
     return adapter.send(message, new_id())
-
-
-async def _suppressions(adapter: EmailAdapter, cursor: str) -> tuple[list[Suppression], str]:
-    return await adapter.suppressions(cursor)
 
 
 def check_limits(facts: VendorFacts, message: EmailMessage, moment: float) -> None:

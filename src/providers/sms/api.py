@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from providers.core.capability import Capability, Context, as_ref
@@ -25,7 +24,7 @@ from providers.sms.opt_outs import CODE, OptOuts
 from providers.sms.segments import Segments, count
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterable
+    from collections.abc import AsyncIterator, Iterable
 
     from providers.core.operation import VendorFacts
     from providers.core.route import Route
@@ -175,14 +174,12 @@ class Sms(Capability[SmsAdapter]):
         for target in self._route.targets:
             if "opt_outs" in target.facts.unsupported:
                 continue
-            vendor, cursor = target.facts.vendor, ""
-            while True:
-                step = partial(_opt_outs, cursor=cursor)
-                page, cursor = await self._route.one(OPT_OUTS, vendor, step, timeout=timeout, fresh=fresh)
-                for number in page:
-                    await self._opt_outs.add(number, OptOutSource.VENDOR, vendor)
-                if not cursor:
-                    break
+            vendor = target.facts.vendor
+            pages = self._route.pages(
+                OPT_OUTS, vendor, lambda adapter, cursor: adapter.opt_outs(cursor), timeout=timeout, fresh=fresh
+            )
+            async for number in pages:
+                await self._opt_outs.add(number, OptOutSource.VENDOR, vendor)
         async for entry in self._opt_outs.all():
             yield entry
 
@@ -301,10 +298,6 @@ def check_limits(facts: VendorFacts, message: SmsMessage, moment: float) -> None
 def _found(ref: Ref) -> str:
     """Of all tenants: those without an account of their own share the platform's list of texts."""
     return f"sms/found/{ref}"
-
-
-def _opt_outs(adapter: SmsAdapter, cursor: str) -> Awaitable[tuple[list[str], str]]:
-    return adapter.opt_outs(cursor)
 
 
 def _number(text: str) -> str:
