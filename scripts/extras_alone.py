@@ -30,6 +30,7 @@ ENABLES = {
         "providers.cli.app",
         "providers.email",
         "providers.email.demo",
+        "providers.llm.demo",
         "providers.runtime",
         "providers.sms.demo",
     ],
@@ -39,6 +40,8 @@ ENABLES = {
     "twilio": ["providers.sms.twilio"],
     "sns": ["providers.sms.sns", "providers.vendors.aws", "providers.vendors.sns"],
     "stripe": ["providers.billing.stripe"],
+    "gateway": ["providers.llm.gateway"],
+    "anthropic": ["providers.llm.anthropic"],
     "httpx": ["providers.core.transport_httpx"],
     "redis": ["providers.core.redis"],
     "otel": ["providers.core.otel"],
@@ -55,6 +58,8 @@ ENABLES = {
         "providers.email.sendgrid",
         "providers.email.ses",
         "providers.billing.stripe",
+        "providers.llm.anthropic",
+        "providers.llm.gateway",
         "providers.sms.sns",
         "providers.sms.twilio",
     ],
@@ -63,6 +68,7 @@ ENABLES = {
 # Import names of the libraries behind extras, and of the vendors' own, by distribution.
 LIBRARIES = {
     "aiohttp": "aiohttp",
+    "anthropic": "anthropic",
     "boto3": "boto3",
     "botocore": "botocore",
     "cryptography": "cryptography",

@@ -30,7 +30,18 @@ settings.register_profile("suite", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("suite")
 
 
-PREFIXES = ("PROVIDER_", "SENDGRID_", "SES_", "SNS_", "STRIPE_", "TWILIO_", "AWS_", "EMAIL_FROM_")
+PREFIXES = (
+    "PROVIDER_",
+    "ANTHROPIC_",
+    "LLM_GATEWAY_",
+    "SENDGRID_",
+    "SES_",
+    "SNS_",
+    "STRIPE_",
+    "TWILIO_",
+    "AWS_",
+    "EMAIL_FROM_",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -58,6 +59,14 @@ CAPABILITIES: Mapping[str, CapabilityEntry] = {
             facts="providers.billing.facts:FACTS",
             default=("stripe",),
         ),
+        CapabilityEntry(
+            name="llm",
+            summary="words: answers, streams, JSON that fits a schema",
+            api="providers.llm.api:Llm",
+            facts="providers.llm.facts:FACTS",
+            # Others bypass the gateway's ledger: they have to be named.
+            default=("gateway",),
+        ),
     )
 }
 
@@ -105,6 +114,13 @@ def facts_of(name: str, vendor: str, *, plugins: Collection[str] | None = None) 
     names = [*known, *(key.partition(".")[2] for key in allowed if key.startswith(name + "."))]
     msg = f"PROVIDER_{name.upper()}: there is no vendor {vendor[:40]!r} for {name}; valid: {', '.join(names)}"
     raise ConfigurationError(msg, field=f"PROVIDER_{name.upper()}")
+
+
+def is_loaded(facts: VendorFacts) -> bool:
+    """Whether the adapter's module, and so its library, is there already."""
+    module = sys.modules.get(facts.adapter.partition(":")[0])
+    # While another thread is at it, asking for it would wait.
+    return module is not None and not getattr(module.__spec__, "_initializing", False)
 
 
 def adapter_class(facts: VendorFacts) -> Callable[[Account], Adapter]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from providers.core.transport import Transport
     from providers.core.writes import Writes
     from providers.email.api import Email
+    from providers.llm.api import Llm
     from providers.sms.api import Sms
 
 LONGEST_TENANT = 200
@@ -63,6 +64,11 @@ class Scope:
     def billing(self) -> Billing:
         """Billing."""
         return cast("Billing", self._made.get("billing") or self.capability("billing"))
+
+    @property
+    def llm(self) -> Llm:
+        """Language models."""
+        return cast("Llm", self._made.get("llm") or self.capability("llm"))
 
     @property
     def unknowns(self) -> Writes:
@@ -119,10 +125,11 @@ class Scope:
         else:
             source = credentials
         if budgets:
-            known = vendor_names(settings).union(*(words(names) for names in (vendors or {}).values()))
+            known = vendor_names(settings).union(catalog.CAPABILITIES, *(map(words, (vendors or {}).values())))
             strange = [name for name in budgets if name not in known]
             if strange:
-                msg = f"budgets: there is no vendor {strange[0][:40]!r}; valid: {', '.join(sorted(known))}"
+                valid = ", ".join(sorted(known))
+                msg = f"budgets: there is no vendor or capability {strange[0][:40]!r}; valid: {valid}"
                 raise ConfigurationError(msg, field="budgets")
         # What they lack may be the tenant's own: it shows when the adapter is built.
         selections = {name: chosen(settings, name, value) for name, value in (vendors or {}).items()}
@@ -142,7 +149,12 @@ class Scope:
         route = Route(shared.pipeline, targets, tenant=self._tenant.name)
         options = shared.settings.options(name)
         context = Context(
-            store=shared.store, clock=shared.clock, options=options, tenant=self._tenant.name, demo=route.demo
+            store=shared.store,
+            clock=shared.clock,
+            options=options,
+            tenant=self._tenant.name,
+            demo=route.demo,
+            service=shared.settings.text("PROVIDER_SERVICE"),
         )
         kind = cast("Callable[[Route[Adapter], Context], Capability[Adapter]]", catalog.load(entry.api))
         return kind(route, context)

@@ -133,7 +133,9 @@ def vendor_names(settings: Settings) -> set[str]:
 
 def unknown_settings(settings: Settings) -> list[str]:
     """Names of ours that mean nothing: a misspelt switch must not be ignored."""
-    known = set(GENERAL) | {f"PROVIDER_{name.upper()}" for name in catalog.CAPABILITIES}
+    known = set(GENERAL)
+    for capability in catalog.CAPABILITIES:
+        known |= {f"PROVIDER_{capability.upper()}", f"PROVIDER_BUDGET_{capability.upper()}"}
     for vendor in vendor_names(settings):
         name = vendor.upper()
         known |= {f"PROVIDER_{name}_BASE_URL", f"PROVIDER_BUDGET_{name}", f"PROVIDER_RATE_{name}"}

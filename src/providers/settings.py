@@ -134,7 +134,11 @@ class Settings:
     def base_url(self, facts: VendorFacts) -> str:
         """Where a vendor's requests go."""
         name = f"PROVIDER_{facts.vendor.upper()}_BASE_URL"
-        url = self.text(name) or facts.base_url
+        usual = facts.base_url_variable
+        url = self.text(name)
+        if not url and usual and (url := self.text(usual)):
+            name = usual
+        url = url or facts.base_url
         if url and not url.startswith(("http://", "https://")):
             msg = f"{name}: {url[:80]!r} is not an http(s) URL"
             raise ConfigurationError(msg, field=name)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from providers.core.telemetry import Hook
     from providers.core.transport import Transport
     from providers.email._sync import CampaignStatus, Email
+    from providers.llm._sync import Llm
     from providers.selection import Selection
     from providers.sms._sync import Sms
 
@@ -39,6 +40,7 @@ __all__ = [
     "CampaignStatus",
     "CredentialSource",
     "Email",
+    "Llm",
     "Providers",
     "Scope",
     "Sms",
@@ -58,6 +60,7 @@ _HOMES = {
     "Writes": "core._sync",
     "Billing": "billing._sync",
     "Email": "email._sync",
+    "Llm": "llm._sync",
     "Sms": "sms._sync",
     "CampaignStatus": "email._sync",
 }
@@ -107,6 +110,11 @@ class Scope:
     def billing(self) -> Billing:
         """Billing."""
         return cast("Billing", self._made.get("billing") or self.capability("billing"))
+
+    @property
+    def llm(self) -> Llm:
+        """Language models."""
+        return cast("Llm", self._made.get("llm") or self.capability("llm"))
 
     @property
     def unknowns(self) -> Writes:

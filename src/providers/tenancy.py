@@ -85,28 +85,42 @@ class Accounts:
         return f"{facts.capability}.{facts.vendor}/{whose}"
 
     def _budget(self, facts: VendorFacts, account: str) -> Budget | None:
-        """The account's budget, and within it the tenant's own."""
-        shared = self._shared
-        limits = (
-            (account, shared.settings.budget(facts.vendor)),
-            (f"{account}/{self._tenant.name}", self._tenant.budgets.get(facts.vendor)),
-        )
-        budget: Budget | None = None
-        for key, text in limits:
-            if text:
-                from providers.core.budget import Budget, BudgetSpec
+        """What holds for the account, for the capability over all its vendors, and for the tenant."""
+        settings, tenant = self._shared.settings, self._tenant
+        limits = [(account, facts.vendor, settings.budget(facts.vendor))]
+        if not tenant.has_accounts:
+            # Of the platform's money only.
+            limits.append((facts.capability, facts.capability, settings.budget(facts.capability)))
+        limits.append((f"{account}/{tenant.name}", facts.vendor, tenant.budgets.get(facts.vendor, "")))
+        limits.append((f"{facts.capability}/{tenant.name}", facts.capability, tenant.budgets.get(facts.capability, "")))
+        if not any(text for *_, text in limits):
+            return None
+        from providers.core.budget import Budget, BudgetSpec, Cap, Whose
 
-                spec = BudgetSpec.parse(text, f"PROVIDER_BUDGET_{facts.vendor.upper()}")
-                budget = Budget(spec, key, facts=facts, store=shared.store, clock=shared.clock, within=budget)
-        return budget
+        caps: list[Cap] = []
+        for key, name, text in limits:
+            for spec in BudgetSpec.parse_all(text, f"PROVIDER_BUDGET_{name.upper()}") if text else ():
+                if spec.whose is Whose.ALL:
+                    caps.append(Cap(spec, key))
+                elif spec.whose is Whose.SERVICE:
+                    caps.append(Cap(spec, f"{key}/service"))
+                elif tenant.name:
+                    caps.append(Cap(spec, f"{key}/tenant/{tenant.name}"))
+        return Budget(caps, facts=facts, store=self._shared.store, clock=self._shared.clock)
 
     def _build(self, facts: VendorFacts) -> Adapter | Awaitable[Adapter]:
-        if self._tenant.source is not None and facts.variables:
-            return self._build_from(self._tenant.source, facts)
-        return self._adapter(facts, self._tenant.own or {})
+        source = self._tenant.source if facts.variables else None
+        if source is None and not (facts.slow_import and not catalog.is_loaded(facts)):
+            return self._adapter(facts, self._tenant.own or {})
+        return self._build_waiting(facts, source)
 
-    async def _build_from(self, source: CredentialSource, facts: VendorFacts) -> Adapter:
-        return self._adapter(facts, await source.get(facts.vendor))
+    async def _build_waiting(self, facts: VendorFacts, source: CredentialSource | None) -> Adapter:
+        own = (self._tenant.own or {}) if source is None else await source.get(facts.vendor)
+        if facts.slow_import:
+            import asyncio
+
+            await asyncio.to_thread(catalog.adapter_class, facts)
+        return self._adapter(facts, own)
 
     def _adapter(self, facts: VendorFacts, own: Mapping[str, str]) -> Adapter:
         shared = self._shared

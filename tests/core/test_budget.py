@@ -264,8 +264,8 @@ def test_a_budget_of_money_for_what_has_no_price_is_refused(vendor, live):
 
 
 def test_a_budget_that_no_code_reads_is_refused_rather_than_ignored():
-    settings = Settings(mode="demo", environ={"PROVIDER_BUDGET_EMAIL": "1/month"}, env_file=None)
-    with pytest.raises(ConfigurationError, match="PROVIDER_BUDGET_EMAIL"):
+    settings = Settings(mode="demo", environ={"PROVIDER_BUDGET_POST": "1/month"}, env_file=None)
+    with pytest.raises(ConfigurationError, match="PROVIDER_BUDGET_POST"):
         Providers(settings, capabilities=("email",))
 
 

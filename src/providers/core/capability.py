@@ -36,13 +36,14 @@ REFUSED = (AuthenticationError, PermissionDeniedError, ConfigurationError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a capability gets besides its vendors: shared state, time, its own settings, the tenant it works for."""
+    """What a capability gets besides its vendors: state, time, settings, the tenant and service it works for."""
 
     store: Store
     clock: Clock
     options: Mapping[str, str]
     tenant: str = ""
     demo: bool = False
+    service: str = ""
 
     @property
     def scope(self) -> str:

@@ -34,6 +34,7 @@ class ProviderError(Exception):
         code: the vendor's own error code or word, when it gave one.
         status, request_id: HTTP status and the vendor's id of the request, when there was a reply.
         outcome: whether the call may have been applied all the same.
+        repeatable: whether the vendor may do it the next time: of each kind of error, unless the vendor says otherwise.
         retryable: whether the same call, repeated later, may succeed without doing anything twice.
         retry_after: seconds to wait first, when the vendor or a limit of ours says so.
         field: the part of the request that is wrong, e.g. `"to.0"`.
@@ -43,7 +44,7 @@ class ProviderError(Exception):
 
     fault: ClassVar[Fault] = Fault.VENDOR
     default_outcome: ClassVar[Outcome] = Outcome.NOT_APPLIED
-    repeatable: ClassVar[bool] = False
+    repeatable: bool = False
     longest: ClassVar[int] = MAX_TEXT
 
     def __init__(
@@ -56,6 +57,7 @@ class ProviderError(Exception):
         status: int | None = None,
         request_id: str | None = None,
         outcome: Outcome | None = None,
+        repeatable: bool | None = None,
         retryable: bool | None = None,
         retry_after: float | None = None,
         field: str | None = None,
@@ -69,6 +71,8 @@ class ProviderError(Exception):
         self.status = status
         self.request_id = request_id
         self.outcome = outcome or self.default_outcome
+        if repeatable is not None:
+            self.repeatable = repeatable
         self.retryable = self.repeatable and not self.may_have_applied if retryable is None else retryable
         self.retry_after = retry_after
         self.field = field

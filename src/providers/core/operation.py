@@ -38,9 +38,11 @@ class Operation:
         result: the type of the answer, by which caches and idempotency records are read back.
         timeout: seconds for the whole call unless the caller says otherwise, all attempts and waiting included.
         attempt_timeout: seconds for one attempt.
+        item_timeout: seconds between two items of a stream; the first has `attempt_timeout`.
         attempts: how often one vendor is tried at most.
         unit: what is counted against prices and budgets, e.g. `"email"`.
         cache: seconds a READ may be answered from the cache; 0 never.
+        streams: it answers with items one after another.
         exclusive: one at a time per account and payload, over all processes: it looks whether something is there, then
             makes it.
 
@@ -51,9 +53,11 @@ class Operation:
     result: object = None
     timeout: float = 30.0
     attempt_timeout: float = 10.0
+    item_timeout: float = 60.0
     attempts: int = 3
     unit: str | None = None
     cache: float = 0.0
+    streams: bool = False
     exclusive: bool = False
 
 
@@ -119,7 +123,9 @@ class VendorFacts:
         adapter: `"module:Class"`.
         extra: the extra to install, `""` for none.
         variables: what it reads.
-        base_url: where it lives; `PROVIDER_<VENDOR>_BASE_URL` overrides it.
+        slow_import: its library takes so long to load that it is done in a thread, beside the event loop.
+        base_url: where it lives; `PROVIDER_<VENDOR>_BASE_URL` overrides it...
+        base_url_variable: ...and so does this one of its variables, where it is usual.
         account: the variable whose value is the stable id of the account, if there is one.
         prices: per unit, in `currency`.
         rate, concurrency: what the vendor allows one account; `PROVIDER_RATE_<VENDOR>` overrides the rate.
@@ -139,7 +145,9 @@ class VendorFacts:
     adapter: str
     extra: str = ""
     variables: tuple[Variable, ...] = ()
+    slow_import: bool = False
     base_url: str = ""
+    base_url_variable: str = ""
     account: str = ""
     prices: Mapping[str, Decimal] = field(default_factory=lambda: MappingProxyType({}))
     currency: str = "USD"

@@ -30,6 +30,8 @@ class OpenTelemetryHook:
             if span.is_recording():
                 span.set_attribute("providers.vendor", call.vendor)
                 span.set_attribute("providers.attempts", call.attempts)
+                if call.cost is not None:
+                    span.set_attribute("providers.cost", float(call.cost))
                 if start.tenant:
                     span.set_attribute("providers.tenant", start.tenant)
                 if call.error is not None:

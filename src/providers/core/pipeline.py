@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from math import inf
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from pydantic import ValidationError
 
@@ -12,6 +13,7 @@ from providers.core.attempt import ATTEMPT, Attempt
 from providers.core.breaker import Breaker
 from providers.core.errors import (
     BadResponseError,
+    BudgetExceededError,
     ConfigurationError,
     Outcome,
     ProviderError,
@@ -26,7 +28,8 @@ from providers.core.telemetry import logger
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
+    from decimal import Decimal
 
     from providers.core.budget import Budget, Reservation
     from providers.core.cache import Cache
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from providers.core.writes import Writes
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class Adapter(Protocol):
@@ -65,6 +69,7 @@ class Adapter(Protocol):
 
 
 A = TypeVar("A", bound=Adapter)
+A_contra = TypeVar("A_contra", bound=Adapter, contravariant=True)
 
 
 class Guards:
@@ -137,11 +142,36 @@ class Target(Generic[A]):
         return adapter
 
 
+class Metering(Generic[A_contra, T_contra]):
+    """For operations whose price is known when they are done: what a call may cost at most, and what it did cost.
+
+    Both in the currency of the vendor's prices; None for not known. `later` gets what is set aside for a result whose
+    price is known some other time.
+    """
+
+    __slots__ = ("at_most", "later", "service", "spent")
+
+    def __init__(
+        self,
+        at_most: Callable[[A_contra], Decimal | None],
+        spent: Callable[[T_contra], Decimal | None],
+        *,
+        service: str = "",
+        later: Callable[[T_contra, Reservation], Awaitable[None]] | None = None,
+    ) -> None:
+        self.at_most = at_most
+        self.spent = spent
+        self.service = service
+        self.later = later
+
+
 @dataclass(slots=True, eq=False)
 class Call:
     """One call of a caller's, over all attempts and vendors. `unknown` is sticky; `place` is for the first attempt.
 
-    `generated`: the key is of our own making, so that the caller cannot give it again.
+    `generated`: the key is of our own making, so that the caller cannot give it again. `patience`: seconds that one
+    vendor may make us wait when another can be asked. `streaming`: it goes on after its first item, and holds its
+    place and what is reserved until it ends. `cost` is what it is known to have cost.
     """
 
     operation: Operation
@@ -153,6 +183,11 @@ class Call:
     unknown: bool = False
     place: Place | None = None
     generated: bool = False
+    metering: Metering[Any, Any] | None = None
+    reserved: Reservation | None = None
+    patience: float = inf
+    streaming: bool = False
+    cost: Decimal | None = None
 
     @property
     def counted(self) -> int | None:
@@ -173,8 +208,7 @@ class Pipeline:
     async def run(self, call: Call, target: Target[A], step: Callable[[A], Awaitable[T]]) -> T:
         """Do `step` with the target's adapter. Raises only `ProviderError`, cancellation, or a bug as it is."""
         breaker = target.guards.breaker
-        reserved: Reservation | None = None
-        call.vendor = target.facts.vendor
+        call.vendor, call.reserved = target.facts.vendor, None
         try:
             if target.facts.unsupported:
                 refuse_unsupported(call.operation, target.facts)
@@ -183,25 +217,87 @@ class Pipeline:
             if breaker.open:
                 await breaker.check()
             if target.budget is not None and call.operation.unit is not None:
-                reserved = await target.budget.reserve(call.operation.unit, call.units)
+                call.reserved = await self._reserve(call, target, target.budget)
             try:
                 result = await self._attempt(call, target, step)
             except ProviderError as error:
                 result = await self._again(error, call, target, step)
         except BaseException as error:
-            if reserved is not None and target.budget is not None and not call.unknown:
-                await target.budget.release(reserved)
+            # What one of several metered attempts may have cost is not in the reservation any more.
+            refused = not call.unknown or (call.metering is not None and isinstance(error, ProviderError))
+            if call.reserved is not None and target.budget is not None and refused:
+                await target.budget.release(call.reserved)
             if isinstance(error, ProviderError):
                 self._finish(error, call, target)
             raise
+        if call.metering is not None and not call.streaming:
+            await self._settle(call, target, call.metering, result)
         await breaker.succeeded()
         return result
+
+    async def follow(
+        self, call: Call, target: Target[A], adapter: A, first: T, source: AsyncGenerator[T]
+    ) -> AsyncGenerator[T]:
+        """All of a stream that has begun. Nothing is repeated from here on; it is settled however it ends."""
+        limiter, clock = target.guards.limiter, self.clock
+        last = first
+        try:
+            yield first
+            while True:
+                seconds = min(call.operation.item_timeout, call.deadline - clock.monotonic())
+                try:
+                    with clock.timeout(seconds):
+                        item = await anext(source, None)
+                except Exception as error:
+                    failure = _named(error, adapter, seconds, sent=True)
+                    if failure is None:
+                        raise
+                    call.unknown = True
+                    await target.guards.breaker.failed(failure)
+                    self._finish(failure, call, target)
+                    raise failure from (None if failure is error else error)
+                if item is None:
+                    return
+                last = item
+                yield item
+        finally:
+            if limiter is not None:
+                limiter.leave()
+            await source.aclose()
+            if call.metering is not None:
+                await self._settle(call, target, call.metering, last)
+
+    async def _reserve(self, call: Call, target: Target[A], budget: Budget) -> Reservation:
+        unit, metering = call.operation.unit or "", call.metering
+        if metering is None:
+            return await budget.reserve(unit, call.units)
+        at_most = metering.at_most(target.adapter or await self._ready(call, target))
+        if at_most is None and budget.counts_money:
+            msg = "its price is not known, and there is a budget in money"
+            raise ConfigurationError(msg, code="price")
+        return await budget.reserve(unit, call.units, cost=at_most, service=metering.service)
+
+    async def _settle(self, call: Call, target: Target[A], metering: Metering[A, T], result: T) -> None:
+        """Count what it cost instead of what it might have. Not known: that stays counted."""
+        call.cost = cost = metering.spent(result)
+        if call.reserved is not None and target.budget is not None:
+            try:
+                if cost is not None:
+                    await target.budget.settle(call.reserved, cost)
+                elif metering.later is not None:
+                    await metering.later(result, call.reserved)
+            except ProviderError:
+                # The result is there, and must not pass for a failure; what is counted is too much.
+                logger.exception("what %s cost could not be counted", call.operation.name)
 
     async def _again(self, error: ProviderError, call: Call, target: Target[A], step: Callable[[A], Awaitable[T]]) -> T:
         operation = call.operation
         deduplicated = call.key is not None and operation.name in target.facts.deduplicates
+        last = error
 
         def may(failure: ProviderError) -> bool:
+            nonlocal last
+            last = failure
             again = may_repeat(operation, failure, unknown=call.unknown, deduplicated=deduplicated)
             if again:
                 logger.info(
@@ -209,11 +305,21 @@ class Pipeline:
                 )
             return again
 
+        async def attempt() -> T:
+            if call.metering is not None and call.reserved is None and target.budget is not None:
+                # The one before may have cost something.
+                try:
+                    call.reserved = await self._reserve(call, target, target.budget)
+                except BudgetExceededError:
+                    raise last from None
+            return await self._attempt(call, target, step)
+
         return await repeat(
             error,
-            lambda: self._attempt(call, target, step),
+            attempt,
             attempts=operation.attempts,
             deadline=call.deadline,
+            patience=call.patience,
             clock=self.clock,
             may=may,
         )
@@ -233,7 +339,8 @@ class Pipeline:
         adapter = target.adapter or await self._ready(call, target)
         if limiter is not None and not limiter.try_enter():
             place, call.place = call.place, None
-            await limiter.enter(call.deadline, units=call.counted, place=place)
+            deadline = min(call.deadline, clock.monotonic() + call.patience)
+            await limiter.enter(deadline, units=call.counted, place=place)
         call.attempts += 1
         attempt = Attempt()
         token = ATTEMPT.set(attempt)
@@ -244,16 +351,8 @@ class Pipeline:
                     return await step(adapter)
             except ProviderError:
                 raise
-            except TimeoutError as error:
-                outcome = Outcome.UNKNOWN if attempt.sent else Outcome.NOT_APPLIED
-                msg = f"no answer within {max(seconds, 0):g} seconds"
-                raise ProviderTimeoutError(msg, code="timeout", outcome=outcome) from error
-            except ValidationError as error:
-                # Adapters read replies through models: what does not fit them is not what is documented.
-                msg = f"the reply is not as documented: {invalid_request(error).message}"
-                raise BadResponseError(msg, code="reply") from error
             except Exception as error:
-                named = adapter.translate(error)
+                named = _named(error, adapter, seconds, sent=attempt.sent)
                 if named is None:
                     raise
                 raise named from error
@@ -266,7 +365,7 @@ class Pipeline:
             raise
         finally:
             ATTEMPT.reset(token)
-            if limiter is not None:
+            if limiter is not None and not call.streaming:
                 limiter.leave()
 
     async def _failed(self, error: ProviderError, call: Call, target: Target[A]) -> None:
@@ -276,6 +375,9 @@ class Pipeline:
             error.retryable = error.repeatable
         elif error.may_have_applied:
             call.unknown = True
+            if call.metering is not None:
+                # It stays counted; a next attempt has to have its own.
+                call.reserved = None
         await target.guards.breaker.failed(error)
         if isinstance(error, RateLimitedError) and error.retry_after and target.guards.limiter is not None:
             await target.guards.health.pause(error.retry_after)
@@ -289,6 +391,20 @@ class Pipeline:
             error.outcome = Outcome.UNKNOWN
             again = call.key is not None and not call.generated
             error.retryable = again and call.operation.name in target.facts.deduplicates
+
+
+def _named(error: Exception, adapter: Adapter, seconds: float, *, sent: bool) -> ProviderError | None:
+    """Our error for what an attempt ended in; None for a bug."""
+    if isinstance(error, ProviderError):
+        return error
+    if isinstance(error, TimeoutError):
+        outcome = Outcome.UNKNOWN if sent else Outcome.NOT_APPLIED
+        return ProviderTimeoutError(f"no answer within {max(seconds, 0):g} seconds", code="timeout", outcome=outcome)
+    if isinstance(error, ValidationError):
+        # Adapters read replies through models: what does not fit them is not what is documented.
+        msg = f"the reply is not as documented: {invalid_request(error).message}"
+        return BadResponseError(msg, code="reply")
+    return adapter.translate(error)
 
 
 def sign(error: ProviderError, target: Target[A], operation: str) -> None:

@@ -44,10 +44,14 @@ async def repeat(
     *,
     attempts: int,
     deadline: float,
+    patience: float,
     clock: Clock,
     may: Callable[[ProviderError], bool],
 ) -> T:
-    """Go on after a first failure: wait, try again, up to `attempts` in all and never past `deadline`."""
+    """Go on after a first failure: wait, try again, up to `attempts` in all and never past `deadline`.
+
+    A wait longer than `patience` is not begun.
+    """
     # Only failures pay for importing and running the engine.
     from tenacity import AsyncRetrying, retry_if_exception, wait_random_exponential
 
@@ -60,7 +64,8 @@ async def repeat(
         return backoff(state)
 
     def stop(state: RetryCallState) -> bool:
-        return state.attempt_number >= attempts or clock.monotonic() + state.upcoming_sleep >= deadline
+        wait = state.upcoming_sleep
+        return state.attempt_number >= attempts or wait > patience or clock.monotonic() + wait >= deadline
 
     retrying = AsyncRetrying(
         stop=stop,

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from providers.core.breaker import NOT_ASKED
-from providers.core.errors import Fault, InvalidRequestError, ProviderError, UnsupportedOperationError
+from providers.core.errors import BadResponseError, Fault, InvalidRequestError, ProviderError, UnsupportedOperationError
 from providers.core.operation import Effect
 from providers.core.pipeline import Adapter, Call, Pipeline, Target
-from providers.core.retry import may_fail_over
+from providers.core.retry import LONGEST_WAIT, may_fail_over
 from providers.core.telemetry import CallEnd, CallStart, digest, logger
 from providers.core.writes import payload_digest, scope
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
 
     from providers.core.operation import Operation
+    from providers.core.pipeline import Metering
 
 A = TypeVar("A", bound=Adapter)
 A_contra = TypeVar("A_contra", bound=Adapter, contravariant=True)
@@ -83,10 +87,59 @@ class Route(Generic[A]):
         timeout: float | None = None,
         fresh: bool = False,
         safeguards: Safeguards[A, T] | None = None,
+        metering: Metering[A, T] | None = None,
     ) -> T:
         """The answer of the first vendor that gives one, by the rule of repetition."""
-        targets = self.targets
-        return await self._call(operation, targets, step, key, payload, units, timeout, fresh=fresh, guards=safeguards)
+        return await self._call(
+            operation,
+            self.targets,
+            step,
+            key,
+            payload,
+            units,
+            timeout,
+            fresh=fresh,
+            guards=safeguards,
+            metering=metering,
+        )
+
+    async def stream(
+        self,
+        operation: Operation,
+        step: Callable[[A], AsyncGenerator[T]],
+        *,
+        vendor: str | None = None,
+        timeout: float | None = None,
+        metering: Metering[A, T] | None = None,
+    ) -> AsyncGenerator[T]:
+        """The items of the first vendor that gives one. From then on nothing is repeated, and nobody else asked.
+
+        With `vendor` only that one is asked. `timeout` is for all of it. Closing it early ends the vendor's stream and
+        settles what it cost.
+        """
+        pipeline = self._pipeline
+        targets = self.targets if vendor is None else (self.target(vendor),)
+        seconds = operation.timeout if timeout is None else timeout
+        call = Call(operation, pipeline.clock.monotonic() + seconds, metering=metering)
+
+        async def begin(adapter: A) -> tuple[A, T, AsyncGenerator[T]]:
+            source = step(adapter)
+            try:
+                first = await anext(source, None)
+                if first is None:
+                    raise BadResponseError("the stream ended before it began", code="truncated")
+            except BaseException:
+                await source.aclose()
+                raise
+            call.streaming = True
+            return adapter, first, source
+
+        with self._watching(call):
+            adapter, first, source = await self._in_order(call, targets, begin)
+            target = self.target(call.vendor)
+            async with aclosing(pipeline.follow(call, target, adapter, first, source)) as items:
+                async for item in items:
+                    yield item
 
     async def one(
         self,
@@ -177,18 +230,21 @@ class Route(Generic[A]):
         fresh: bool,
         guards: Safeguards[A, T] | None = None,
         generated: bool = False,
+        metering: Metering[A, T] | None = None,
     ) -> T:
         seconds = operation.timeout if timeout is None else timeout
-        call = Call(operation, self._pipeline.clock.monotonic() + seconds, key, units, generated=generated)
+        call = Call(
+            operation, self._pipeline.clock.monotonic() + seconds, key, units, generated=generated, metering=metering
+        )
         if self._pipeline.hooks:
-            return await self._watched(call, lambda: self._run(call, targets, step, payload, guards, fresh=fresh))
+            with self._watching(call):
+                return await self._run(call, targets, step, payload, guards, fresh=fresh)
         return await self._run(call, targets, step, payload, guards, fresh=fresh)
 
     async def carry_out(self, call: Call, step: Callable[[A], Awaitable[T]]) -> T:
         """As `first`, for who keeps the record of the call: a write with a journal of its own."""
-        if self._pipeline.hooks:
-            return await self._watched(call, lambda: self._in_order(call, self.targets, step))
-        return await self._in_order(call, self.targets, step)
+        with self._watching(call):
+            return await self._in_order(call, self.targets, step)
 
     async def settle(self, operation: Operation, key: str, result: object) -> None:
         """Evidence came that the write of this key happened, if its outcome is unknown: `result` answers repeats."""
@@ -298,6 +354,8 @@ class Route(Generic[A]):
     async def _in_order(self, call: Call, targets: tuple[Target[A], ...], step: Callable[[A], Awaitable[T]]) -> T:
         last = len(targets) - 1
         for position, target in enumerate(targets):
+            # Who has to wait long for one vendor asks the next.
+            call.patience = inf if position == last else LONGEST_WAIT
             try:
                 return await self._pipeline.run(call, target, step)
             except ProviderError as error:
@@ -312,21 +370,29 @@ class Route(Generic[A]):
         msg = f"{call.operation.name}: no vendor is configured"
         raise UnsupportedOperationError(msg)
 
-    async def _watched(self, call: Call, run: Callable[[], Awaitable[T]]) -> T:
+    @contextmanager
+    def _watching(self, call: Call) -> Generator[None]:
         clock = self._pipeline.clock
         begun = clock.monotonic()
         start = CallStart(call.operation.name, digest(self.tenant), digest(call.key or ""))
-        ends = [hook(start) for hook in self._pipeline.hooks]
+        # What a hook sets for the calls within must not stay with who reads a stream, between its items.
+        context = copy_context() if call.operation.streams else None
+        ends = [hook(start) if context is None else context.run(hook, start) for hook in self._pipeline.hooks]
         failure: BaseException | None = None
         try:
-            return await run()
+            yield
+        except GeneratorExit:
+            raise  # left early, as one may
         except BaseException as error:
             failure = error
             raise
         finally:
-            end = CallEnd(call.vendor, call.attempts, clock.monotonic() - begun, failure)
+            end = CallEnd(call.vendor, call.attempts, clock.monotonic() - begun, failure, call.cost)
             for finish in reversed(ends):
-                finish(end)
+                if context is None:
+                    finish(end)
+                else:
+                    context.run(finish, end)
 
 
 def _page(

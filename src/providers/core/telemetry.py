@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from decimal import Decimal
 
 logger = logging.getLogger("providers")
 
@@ -25,12 +26,16 @@ class CallStart:
 
 @dataclass(frozen=True, slots=True)
 class CallEnd:
-    """How it went. `seconds` include waiting; `error` is None for success, and may be a cancellation or a bug."""
+    """How it went. `seconds` include waiting; `error` is None for success, and may be a cancellation or a bug.
+
+    `cost` is what it is known to have cost, in the currency of the vendor's prices, where calls differ in that.
+    """
 
     vendor: str
     attempts: int
     seconds: float
     error: BaseException | None
+    cost: Decimal | None = None
 
 
 class Hook(Protocol):

@@ -29,7 +29,7 @@ from providers.core.errors import (
 from providers.core.json import from_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from providers.core.clock import Clock
     from providers.core.operation import VendorFacts
@@ -83,8 +83,18 @@ class HttpResponse:
         return value
 
 
+@dataclass(slots=True)
+class HttpStream:
+    """A reply whose body is still on its way: `chunks` raise as `Transport.send` does. `aclose` it in any case."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    chunks: AsyncIterator[bytes] = field(repr=False)
+    aclose: Callable[[], Awaitable[None]] = field(repr=False)
+
+
 class Transport(Protocol):
-    """Sends a request and reads the whole reply.
+    """Sends a request and reads the whole reply, or lets it be read piece by piece.
 
     Marks `ATTEMPT.get().sent` as soon as a connection is there, and raises `ProviderUnavailableError` (nothing
     applied when no connection was made, unknown when it broke) or `BadResponseError` (not HTTP, cut short).
@@ -93,6 +103,10 @@ class Transport(Protocol):
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Send it."""
+        ...
+
+    async def stream(self, request: HttpRequest) -> HttpStream:
+        """Send it; the body can be read as it comes."""
         ...
 
     async def aclose(self) -> None:

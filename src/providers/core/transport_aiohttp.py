@@ -14,12 +14,16 @@ from yarl import URL
 
 from providers.core.attempt import ATTEMPT
 from providers.core.errors import BadResponseError, Outcome, ProviderUnavailableError
-from providers.core.transport import CONNECT_SECONDS, HttpRequest, HttpResponse
+from providers.core.transport import CONNECT_SECONDS, HttpRequest, HttpResponse, HttpStream
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from aiohttp.client_reqrep import ClientRequest
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
+
+    from providers.core.errors import ProviderError
 
 NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
 """The pipeline has the deadline; only connecting is bounded here, so that its failure is told from a lost reply."""
@@ -59,6 +63,31 @@ class AiohttpTransport:
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """See `Transport.send`."""
+        session = await self._ready()
+        try:
+            async with await self._request(session, request) as reply:
+                content = await reply.read()
+                return HttpResponse(reply.status, {k.lower(): v for k, v in reply.headers.items()}, content)
+        except (aiohttp.ClientError, OSError) as error:
+            raise _named(error) from error
+
+    async def stream(self, request: HttpRequest) -> HttpStream:
+        """See `Transport.stream`."""
+        session = await self._ready()
+        try:
+            reply = await self._request(session, request)
+        except (aiohttp.ClientError, OSError) as error:
+            raise _named(error) from error
+        headers = {k.lower(): v for k, v in reply.headers.items()}
+
+        async def aclose() -> None:
+            # A connection whose reply was not read to its end is of no more use.
+            reply.close()
+
+        return HttpStream(reply.status, headers, _chunks(reply), aclose)
+
+    async def _ready(self) -> aiohttp.ClientSession:
+        """The session of this loop; what is sent next is an attempt that nothing has left of yet."""
         attempt = ATTEMPT.get()
         if attempt is not None:
             attempt.sent = False
@@ -66,35 +95,16 @@ class AiohttpTransport:
         if session is None or self._loop is not asyncio.get_running_loop():
             await self.aclose()
             session = self._open()
-        try:
-            async with session.request(
-                request.method,
-                self._urls.get(request.url) or self._url(request.url),
-                data=_body(request.content),
-                headers=request.headers,
-                allow_redirects=False,
-            ) as reply:
-                content = await reply.read()
-                return HttpResponse(reply.status, {k.lower(): v for k, v in reply.headers.items()}, content)
-        except aiohttp.ClientConnectorError as error:
-            # No library text: it names resolved addresses. The host is in the settings, its failure in the code.
-            msg = f"cannot connect to {error.host}: {_why(error)}"
-            raise ProviderUnavailableError(msg, code=_why(error), outcome=Outcome.NOT_APPLIED) from error
-        except aiohttp.ConnectionTimeoutError as error:
-            msg = f"no connection within {CONNECT_SECONDS:g} seconds"
-            raise ProviderUnavailableError(msg, code="connect_timeout", outcome=Outcome.NOT_APPLIED) from error
-        except aiohttp.InvalidURL as error:
-            msg = "the base URL is not a URL"
-            raise ProviderUnavailableError(msg, code="url", outcome=Outcome.NOT_APPLIED) from error
-        except aiohttp.ClientPayloadError as error:
-            msg = "the reply ended before it was complete"
-            raise BadResponseError(msg, code="truncated") from error
-        except aiohttp.ClientResponseError as error:
-            msg = "the reply is not HTTP"
-            raise BadResponseError(msg, code="not_http") from error
-        except (aiohttp.ClientError, OSError) as error:
-            msg = "the connection was lost before the reply"
-            raise ProviderUnavailableError(msg, code="connection_lost") from error
+        return session
+
+    async def _request(self, session: aiohttp.ClientSession, request: HttpRequest) -> aiohttp.ClientResponse:
+        return await session.request(
+            request.method,
+            self._urls.get(request.url) or self._url(request.url),
+            data=_body(request.content),
+            headers=request.headers,
+            allow_redirects=False,
+        )
 
     async def aclose(self) -> None:
         """See `Transport.aclose`."""
@@ -153,6 +163,35 @@ if hasattr(os, "register_at_fork"):
 def _body(content: bytes | None) -> bytes | BytesIO | None:
     """Aiohttp warns of large byte strings: it would write them in one go."""
     return BytesIO(content) if content is not None and len(content) > LARGE else content
+
+
+async def _chunks(reply: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    try:
+        if reply.content.at_eof():
+            # Read already, by what records it.
+            yield await reply.read()
+            return
+        async for chunk in reply.content.iter_any():
+            yield chunk
+    except (aiohttp.ClientError, OSError) as error:
+        raise _named(error) from error
+
+
+def _named(error: aiohttp.ClientError | OSError) -> ProviderError:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        # No library text: it names resolved addresses. The host is in the settings, its failure in the code.
+        msg = f"cannot connect to {error.host}: {_why(error)}"
+        return ProviderUnavailableError(msg, code=_why(error), outcome=Outcome.NOT_APPLIED)
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        msg = f"no connection within {CONNECT_SECONDS:g} seconds"
+        return ProviderUnavailableError(msg, code="connect_timeout", outcome=Outcome.NOT_APPLIED)
+    if isinstance(error, aiohttp.InvalidURL):
+        return ProviderUnavailableError("the base URL is not a URL", code="url", outcome=Outcome.NOT_APPLIED)
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return BadResponseError("the reply ended before it was complete", code="truncated")
+    if isinstance(error, aiohttp.ClientResponseError):
+        return BadResponseError("the reply is not HTTP", code="not_http")
+    return ProviderUnavailableError("the connection was lost before the reply", code="connection_lost")
 
 
 def _why(error: aiohttp.ClientConnectorError) -> str:

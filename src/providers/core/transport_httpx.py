@@ -8,10 +8,13 @@ import httpx
 
 from providers.core.attempt import ATTEMPT
 from providers.core.errors import BadResponseError, Outcome, ProviderUnavailableError
-from providers.core.transport import CONNECT_SECONDS, HttpRequest, HttpResponse
+from providers.core.transport import CONNECT_SECONDS, HttpRequest, HttpResponse, HttpStream
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import AsyncIterator
+
+    from providers.core.errors import ProviderError
 
 NO_TIMEOUT = httpx.Timeout(None, connect=CONNECT_SECONDS)
 
@@ -27,6 +30,30 @@ class HttpxTransport:
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """See `Transport.send`."""
+        reply = await self._begin(request)
+        try:
+            content = await reply.aread()
+        except httpx.RequestError as error:
+            raise _named(error, request) from error
+        finally:
+            await reply.aclose()
+        return HttpResponse(reply.status_code, {k.lower(): v for k, v in reply.headers.items()}, content)
+
+    async def stream(self, request: HttpRequest) -> HttpStream:
+        """See `Transport.stream`."""
+        reply = await self._begin(request)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            try:
+                async for chunk in reply.aiter_bytes():
+                    yield chunk
+            except httpx.RequestError as error:
+                raise _named(error, request) from error
+
+        headers = {k.lower(): v for k, v in reply.headers.items()}
+        return HttpStream(reply.status_code, headers, chunks(), reply.aclose)
+
+    async def _begin(self, request: HttpRequest) -> httpx.Response:
         if self._transport is None:
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=15)
             self._transport = httpx.AsyncHTTPTransport(verify=self._ssl, limits=limits)
@@ -42,33 +69,27 @@ class HttpxTransport:
             extensions={"timeout": NO_TIMEOUT.as_dict(), "trace": _mark},
         )
         try:
-            reply = await self._transport.handle_async_request(outgoing)
-            try:
-                content = await reply.aread()
-            finally:
-                await reply.aclose()
-        except httpx.ConnectTimeout as error:
-            msg = f"no connection within {CONNECT_SECONDS:g} seconds"
-            raise ProviderUnavailableError(msg, code="connect_timeout", outcome=Outcome.NOT_APPLIED) from error
-        except (httpx.ConnectError, httpx.UnsupportedProtocol) as error:
-            msg = f"cannot connect to {outgoing.url.host}"
-            raise ProviderUnavailableError(msg, code="connect", outcome=Outcome.NOT_APPLIED) from error
-        except (httpx.RemoteProtocolError, httpx.DecodingError) as error:
-            if "without sending a response" in str(error):
-                msg = "the connection was lost before the reply"
-                raise ProviderUnavailableError(msg, code="connection_lost") from error
-            msg = "the reply is not HTTP, or ended before it was complete"
-            raise BadResponseError(msg, code="not_http") from error
-        except httpx.TransportError as error:
-            msg = "the connection was lost before the reply"
-            raise ProviderUnavailableError(msg, code="connection_lost") from error
-        return HttpResponse(reply.status_code, {k.lower(): v for k, v in reply.headers.items()}, content)
+            return await self._transport.handle_async_request(outgoing)
+        except httpx.RequestError as error:
+            raise _named(error, request) from error
 
     async def aclose(self) -> None:
         """See `Transport.aclose`."""
         transport, self._transport = self._transport, None
         if transport is not None:
             await transport.aclose()
+
+
+def _named(error: httpx.RequestError, request: HttpRequest) -> ProviderError:
+    if isinstance(error, httpx.ConnectTimeout):
+        msg = f"no connection within {CONNECT_SECONDS:g} seconds"
+        return ProviderUnavailableError(msg, code="connect_timeout", outcome=Outcome.NOT_APPLIED)
+    if isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol):
+        msg = f"cannot connect to {httpx.URL(request.url).host}"
+        return ProviderUnavailableError(msg, code="connect", outcome=Outcome.NOT_APPLIED)
+    if isinstance(error, httpx.RemoteProtocolError | httpx.DecodingError) and "without sending" not in str(error):
+        return BadResponseError("the reply is not HTTP, or ended before it was complete", code="not_http")
+    return ProviderUnavailableError("the connection was lost before the reply", code="connection_lost")
 
 
 async def _mark(event: str, _: object) -> None:
