@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 CORE := $(VENV)/.installed-core
 DEV := $(VENV)/.installed-dev
+PEERS := .venvs/peers
 PYTHONS := 3.11 3.12 3.13
 TYPED := $(wildcard src tests/typing benchmarks)
 
@@ -70,8 +71,8 @@ coverage: $(DEV) ## the tests, with what they did not reach
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-bench: $(DEV) ## benchmarks: ratios within one run
-	$(PY) -m benchmarks
+bench: $(DEV) $(PEERS)/.installed ## benchmarks: ratios within one run
+	PEERS=$(PEERS) $(PY) -m benchmarks
 
 test-all: lint types matrix extras ## the tests on every Python found, and every extra installed alone
 
@@ -98,6 +99,7 @@ generate: $(DEV) ## rewrite the blocking twins of the asynchronous classes
 requirements: ## pin what the .in files and pyproject.toml ask for (UPGRADE=1: newest of everything)
 	$(COMPILE) --all-extras pyproject.toml requirements/build.in requirements/dev.in --output-file requirements/dev.txt
 	$(COMPILE) --constraints requirements/dev.txt pyproject.toml requirements/build.in --output-file requirements/core.txt
+	$(COMPILE) requirements/peers.in --output-file requirements/peers.txt
 
 clean: ## remove caches and build results
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov build dist
@@ -123,3 +125,11 @@ $(DEV): requirements/dev.txt requirements/core.txt pyproject.toml | $(PY)
 	@$(INSTALL) --requirement requirements/dev.txt
 	@$(INSTALL_SELF)
 	@touch $(CORE) $@
+
+# Somebody else's package with three dozen dependencies: not beside ours.
+$(PEERS)/.installed: requirements/peers.txt | $(PY)
+	@echo "Setting up $(PEERS): what benchmarks compare with"
+	@$(PY) -m venv --clear $(PEERS)
+	@$(PEERS)/bin/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes \
+		--only-binary :all: --requirement requirements/peers.txt
+	@touch $@

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from providers import Providers, Settings
 from providers.core.telemetry import Hook
-from providers.core.transport import HttpRequest, HttpResponse, Transport
+from providers.core.transport import HttpRequest, HttpResponse, HttpStream, Transport
 from providers.email import EmailMessage
 
 HTML = "<p>" + "x" * 1300 + "</p>"
@@ -21,6 +21,9 @@ class NoNetwork:
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         return self.reply
+
+    async def stream(self, request: HttpRequest) -> HttpStream:
+        raise NotImplementedError
 
     async def aclose(self) -> None:
         pass

@@ -51,6 +51,19 @@ async def main():
 
 asyncio.run(main())
 """
+DEMO_WORDS = f"""
+import asyncio
+from providers import Providers, Settings
+from providers.llm import Message
+
+async def main():
+    async with Providers({SETTINGS}) as p:
+        await p.llm.complete(Message.user("Hi"))
+        [event async for event in p.llm.stream("Hi")]
+        await p.llm.complete_json("Hi", list[str])
+
+asyncio.run(main())
+"""
 
 
 def fresh(code: str) -> tuple[set[str], float]:
@@ -82,7 +95,7 @@ def test_importing_the_package_takes_at_most_ten_milliseconds() -> None:
 
 
 def test_opening_loads_no_http_no_vendor_and_nothing_heavy() -> None:
-    capabilities = "('email', 'sms', 'billing')"
+    capabilities = "('email', 'sms', 'billing', 'llm')"
     loaded, _ = fresh(f"from providers import Providers, Settings\nProviders({SETTINGS}, capabilities={capabilities})")
 
     assert "providers.runtime" in loaded
@@ -96,7 +109,7 @@ def test_naming_what_one_needs_to_open_loads_no_event_loop() -> None:
     assert not loaded & (HTTP | VENDORS | HEAVY)
 
 
-DEMO = {"email": DEMO_MAIL, "sms": DEMO_TEXT, "billing": DEMO_CHECKOUT}
+DEMO = {"email": DEMO_MAIL, "sms": DEMO_TEXT, "billing": DEMO_CHECKOUT, "llm": DEMO_WORDS}
 
 
 @pytest.mark.parametrize("capability", DEMO)
@@ -107,7 +120,8 @@ def test_demo_loads_no_http_library_no_vendor_no_other_capability_and_nothing_he
     assert not loaded & (HTTP | VENDORS | HEAVY)
     others = tuple(f"providers.{name}.api" for name in DEMO if name != capability)
     assert not {name for name in loaded if name.startswith(("providers.testing", "providers.vendors", *others))}
-    assert not {f"providers.{path}" for path in ("email.sendgrid", "sms.twilio", "sms.sns", "billing.stripe")} & loaded
+    live = ("email.sendgrid", "sms.twilio", "sms.sns", "billing.stripe", "llm.gateway", "llm.anthropic")
+    assert not {f"providers.{path}" for path in live} & loaded
 
 
 def test_listing_capabilities_and_vendors_loads_no_adapter() -> None:
@@ -122,6 +136,7 @@ for name in catalog.CAPABILITIES:
 
     assert not loaded & (HTTP | VENDORS | HEAVY | {"asyncio"})
     assert not {name for name in loaded if name.endswith((".demo", ".sendgrid", ".twilio", ".stripe", ".sns", ".api"))}
+    assert not {name for name in loaded if name.endswith((".gateway", ".anthropic"))}
 
 
 LIVE = {
@@ -140,6 +155,8 @@ LIVE = {
         {"boto3", "botocore"},
     ),
     "stripe": ("billing", "StripeBilling", {"STRIPE_SECRET_KEY": "sk_test_k"}, {"stripe"}),
+    "gateway": ("llm", "GatewayLlm", {"LLM_GATEWAY_SERVICE_KEY": "k"}, set()),
+    "anthropic": ("llm", "AnthropicLlm", {"ANTHROPIC_API_KEY": "sk-ant-k", "PROVIDER_LLM": "anthropic"}, {"anthropic"}),
 }
 
 
@@ -166,6 +183,7 @@ PACKAGES = [
     "providers.email",
     "providers.sms",
     "providers.billing",
+    "providers.llm",
     "providers.testing",
     "providers.testing.servers",
 ]
@@ -181,7 +199,10 @@ def test_every_public_name_resolves(name: str) -> None:
         assert getattr(package, public) is not None
 
 
-@pytest.mark.parametrize("name", ["providers", "providers.email", "providers.sms", "providers.billing"])
+LAZY = ["providers", *(f"providers.{capability}" for capability in DEMO)]
+
+
+@pytest.mark.parametrize("name", LAZY)
 def test_lazy_packages_are_honest_about_names_that_do_not_exist(name: str) -> None:
     package = importlib.import_module(name)
 
@@ -191,7 +212,7 @@ def test_lazy_packages_are_honest_about_names_that_do_not_exist(name: str) -> No
 
 
 def test_a_star_import_gives_all_public_names() -> None:
-    names = {"email": "EmailMessage", "sms": "SmsMessage", "billing": "CheckoutLine"}
+    names = {"email": "EmailMessage", "sms": "SmsMessage", "billing": "CheckoutLine", "llm": "Message"}
     stars = "\n".join(f"from providers.{capability} import *" for capability in names)
     loaded, _ = fresh(f"from providers import *\n{stars}\nProviders, errors, {', '.join(names.values())}")
 

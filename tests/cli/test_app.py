@@ -113,7 +113,7 @@ def test_the_command_works_without_any_extra(tmp_path):
         "from providers.cli.app import main\n"
         "codes = [main(argv) for argv in json.loads(sys.argv[1])]\n"
         "assert not any(codes), codes\n"
-        "sys.exit(main(['serve']))"
+        "sys.exit(main(['serve', 'sendgrid']))"
     )
     argv = [sys.executable, "-W", "error", "-c", code, json.dumps(commands)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)

@@ -72,6 +72,17 @@ def test_billing_in_demo(parts):
     assert {invoice["status"] for invoice in invoices} == {"paid"}
 
 
+def test_words_in_demo(parts):
+    copy, parsed, streamed, tool, count, models = parts["llm"]
+
+    assert (copy["stop_reason"], copy["cached"]) == ("end_turn", False)
+    assert set(parsed["value"]) == {"title", "bullet_points", "tags", "audience"}
+    assert streamed["usage"]["exact"]
+    assert '{"in_stock": 41}' in tool["text"]
+    assert count == copy["usage"]["input_tokens"]
+    assert {"demo-1", "claude-sonnet-5-5"} <= {model["id"] for model in models}
+
+
 def test_it_can_be_taken_twice_on_the_same_state(cli, monkeypatch, tmp_path):
     monkeypatch.setenv("PROVIDER_STATE_URL", f"sqlite:///{tmp_path}/state.sqlite")
 
@@ -102,6 +113,7 @@ class TestLive:
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("PROVIDER_SMS", "demo")
         monkeypatch.setenv("PROVIDER_BILLING", "demo")
+        monkeypatch.setenv("PROVIDER_LLM", "demo")
 
     def test_it_asks_whom_to_write_to_before_anything_is_sent(self, cli, sendgrid):
         result = cli("tour")
@@ -141,15 +153,18 @@ class TestLive:
 
 
 def served(*servers, **options):
-    """What points at local vendors, in a process's environment."""
-    return {name: value for server in servers for name, value in server.env.items()} | options
+    """What points at local vendors, in a process's environment; what they do not serve is demo."""
+    live = {"PROVIDER_MODE": "live"}
+    demo = {"PROVIDER_EMAIL": "demo", "PROVIDER_SMS": "demo", "PROVIDER_BILLING": "demo", "PROVIDER_LLM": "demo"}
+    given = live | demo | {name: value for server in servers for name, value in server.env.items()} | options
+    return {name: value for name, value in given.items() if value}
 
 
 def test_live_texts_go_to_one_number_only(cli, monkeypatch):
     from providers.testing.servers import TwilioServer
 
     with TwilioServer() as twilio:
-        environ = served(twilio, PROVIDER_MODE="live", PROVIDER_EMAIL="demo", PROVIDER_BILLING="demo")
+        environ = served(twilio, PROVIDER_SMS="")
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
 
@@ -165,7 +180,7 @@ def test_live_billing_moves_no_money(cli, monkeypatch):
     from providers.testing.servers import StripeServer
 
     with StripeServer() as stripe:
-        environ = served(stripe, PROVIDER_MODE="live", PROVIDER_EMAIL="demo", PROVIDER_SMS="demo")
+        environ = served(stripe, PROVIDER_BILLING="")
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
 
@@ -173,3 +188,36 @@ def test_live_billing_moves_no_money(cli, monkeypatch):
 
         assert shown.code == 0, shown.err
         assert {request.method for request in stripe.requests} == {"GET"}
+
+
+def words(shown):
+    assert shown.code == 0, shown.err
+    (part,) = [part for part in shown.json["capabilities"] if part["capability"] == "llm"]
+    return [(bool(step["skipped"]), step["data"]) for step in part["steps"]]
+
+
+def test_words_through_the_gateway_say_what_it_cannot_do(cli, monkeypatch):
+    from providers.testing.servers import GatewayServer
+
+    with GatewayServer() as gateway:
+        for name, value in served(gateway, PROVIDER_LLM="gateway").items():
+            monkeypatch.setenv(name, value)
+        copy, parsed, streamed, tool, count, models = words(cli("tour", "--json"))
+
+        assert [skipped for skipped, _ in (streamed, tool, count)] == [True] * 3
+        assert not copy[0]
+        assert parsed[1]["value"]["title"]
+        assert models[1][0]["id"] == gateway.model
+        assert len(gateway.calls) == 2
+
+
+def test_words_through_both_leave_nothing_out(cli, monkeypatch):
+    from providers.testing.servers import AnthropicServer, GatewayServer
+
+    with GatewayServer() as gateway, AnthropicServer() as anthropic:
+        for name, value in served(gateway, anthropic, PROVIDER_LLM="gateway,anthropic").items():
+            monkeypatch.setenv(name, value)
+        steps = words(cli("tour", "--json"))
+
+        assert not any(skipped for skipped, _ in steps)
+        assert [steps[number][1]["vendor"] for number in range(4)] == ["gateway", "gateway", "anthropic", "anthropic"]

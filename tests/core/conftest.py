@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from providers import Providers, Settings, catalog
+from providers import Money, Providers, Settings, catalog
 from providers.core.models import CheckResult, CheckState
 from providers.core.operation import Variable, VendorFacts
 from providers.core.store import MemoryStore
 from providers.email import EmailMessage, MessageRef
+from providers.llm import Completion, StreamEvent, StreamEventType, Usage
 from providers.testing.clock import ManualClock
 
 HERE = Path(__file__).parent
@@ -30,8 +31,8 @@ class Entry:
         return self._kind
 
 
-class ScriptedVendor:
-    """An e-mail vendor whose next answers are in `script`: an error to raise, or what to await first."""
+class Scripted:
+    """A vendor whose next answers are in `script`: an error to raise, or what to await first."""
 
     facts: VendorFacts
     script: deque
@@ -63,6 +64,17 @@ class ScriptedVendor:
             if step is not None:
                 await step()
 
+    async def check(self):
+        await self.play("check")
+        return CheckResult(vendor=self.facts.vendor, state=CheckState.OK)
+
+    async def aclose(self):
+        return None
+
+
+class ScriptedMail(Scripted):
+    """Of e-mail."""
+
     async def send(self, message, tracking_id):
         await self.play(message)
         return MessageRef(vendor=self.facts.vendor, id=f"m{len(self.calls)}")
@@ -78,12 +90,54 @@ class ScriptedVendor:
     async def suppress(self, email):
         await self.play(email)
 
-    async def check(self):
-        await self.play("check")
-        return CheckResult(vendor=self.facts.vendor, state=CheckState.OK)
 
-    async def aclose(self):
-        return None
+class ScriptedWords(Scripted):
+    """Of words: `most` is what an answer may cost, `cost` what it does; a stream has the `words`, a cent each.
+
+    `open` counts the streams that were begun and not closed.
+    """
+
+    most = Decimal("0.10")
+    cost = Decimal("0.04")
+    words = ("one", "two", "three")
+    open = 0
+
+    def at_most(self, request):
+        return self.most
+
+    async def complete(self, request):
+        await self.play(request)
+        return self._completion(request.text, self.cost)
+
+    async def stream(self, request):
+        kind = type(self)
+        kind.open += 1
+        try:
+            for number, word in enumerate(self.words, 1):
+                await self.play(word)
+                yield StreamEvent(type=StreamEventType.TEXT, text=word, **self._so_far(number))
+            await self.play("end")
+            done = self._completion(" ".join(self.words), CENT * len(self.words))
+            yield StreamEvent(type=StreamEventType.END, completion=done, **self._so_far(len(self.words)))
+        finally:
+            kind.open -= 1
+
+    def _so_far(self, cents):
+        return {"vendor": self.facts.vendor, "model": "demo-1", "usage": usage(cents)}
+
+    def _completion(self, text, cost):
+        name, money = self.facts.vendor, None if cost is None else Money(amount=cost, currency="USD")
+        used = usage(0 if cost is None else int(cost / CENT))
+        return Completion(text=text, vendor=name, provider=name, model="demo-1", usage=used, cost=money)
+
+
+CENT = Decimal("0.01")
+CAPABILITIES = {"email": ("Email", ScriptedMail), "llm": ("Llm", ScriptedWords)}
+
+
+def usage(cents):
+    """What costs so much at the demo's model: 10 USD for a million tokens."""
+    return Usage(input_tokens=0, output_tokens=1000 * cents)
 
 
 @pytest.fixture
@@ -93,23 +147,23 @@ def clock():
 
 @pytest.fixture
 def vendor(monkeypatch):
-    """Install a scripted e-mail vendor by name; what it is given beside the name are facts."""
+    """Install a scripted vendor by name, of e-mail unless told otherwise; what else it is given are facts."""
     installed = {}
     monkeypatch.setattr(catalog, "_plugins", lambda: installed)
 
-    def install(name: str, **facts):
+    def install(name: str, capability: str = "email", **facts):
         key = name.upper() + "_KEY"
         given = {
             "title": name.title(),
             "adapter": "",
             "variables": (Variable(name=key, purpose="API key", where=f"{name}.example.com", secret=True),),
-            "prices": {"email": Decimal("0.5")},
+            "prices": {"email": Decimal("0.5"), "request": Decimal("0.01")},
             "limits": {"recipients": 10, "batch": 10, "message_bytes": 1000, "tags": 3, "schedule_seconds": 100},
         } | facts
-        class_name = name.title() + "Email"
-        entry = VendorFacts(vendor=name, capability="email", **given)
-        kind = type(class_name, (ScriptedVendor,), {"facts": entry, "script": deque(), "calls": [], "made": []})
-        installed[f"email.{name}"] = Entry(kind)
+        suffix, base = CAPABILITIES[capability]
+        entry = VendorFacts(vendor=name, capability=capability, **given)
+        kind = type(name.title() + suffix, (base,), {"facts": entry, "script": deque(), "calls": [], "made": []})
+        installed[f"{capability}.{name}"] = Entry(kind)
         monkeypatch.setenv(key, f"{name}-key-value")
         return kind
 
@@ -120,11 +174,11 @@ def vendor(monkeypatch):
 def live(clock):
     """Open `Providers` on scripted vendors, in order, with time by hand and nothing from this machine."""
 
-    def opened(vendors="alpha", *, store=None, hooks=(), environ=None, **settings):
+    def opened(vendors="alpha", *, capability="email", store=None, hooks=(), environ=None, **settings):
         names = [name.strip() for name in vendors.split(",")]
         keys = {name.upper() + "_KEY": f"{name}-key-value" for name in names}
         settings = Settings(
-            mode="live", vendors={"email": vendors}, environ=keys | (environ or {}), env_file=None, **settings
+            mode="live", vendors={capability: vendors}, environ=keys | (environ or {}), env_file=None, **settings
         )
         return Providers(settings, clock=clock, store=store or MemoryStore(clock), hooks=hooks)
 

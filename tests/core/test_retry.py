@@ -1,11 +1,12 @@
 """The rule of repetition: who may be asked again, and who instead (architecture 2.7)."""
 
 import asyncio
+import pickle
 
 import pytest
 
 from providers import errors
-from providers.core.operation import Effect, Operation
+from providers.core.operation import Effect, Operation, Rate
 from providers.core.retry import LONGEST_WAIT, may_fail_over, may_repeat
 from providers.errors import (
     AuthenticationError,
@@ -265,3 +266,147 @@ def test_the_error_names_the_tenant(vendor, live, mail):
             return caught.value
 
     assert asyncio.run(scenario()).tenant == "m-1"
+
+
+@pytest.mark.parametrize("timeout", [0, -1])
+def test_without_any_time_nothing_is_sent(vendor, live, mail, timeout):
+    alpha = vendor("alpha")
+
+    error = run(live, mail, timeout=timeout)
+
+    assert isinstance(error, ProviderTimeoutError)
+    assert not error.may_have_applied
+    assert alpha.calls == []
+
+
+# What an error says of itself.
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("told", [None, False, True])
+def test_whether_it_may_be_repeated_is_the_kind_s_unless_the_vendor_says_otherwise(kind, told):
+    error = kind("x", outcome=Outcome.NOT_APPLIED, repeatable=told)
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 (our own)
+
+    repeatable = kind.__name__ in REPEATABLE if told is None else told
+    for each in (error, again):
+        assert each.repeatable is repeatable
+        assert each.retryable is repeatable
+        assert may_repeat(IDEMPOTENT, each, unknown=False, deduplicated=False) is repeatable
+        # Whose fault it is stays what it was.
+        assert may_fail_over(IDEMPOTENT, each, unknown=False) is (kind.fault is not Fault.REQUEST)
+    assert kind("y").repeatable is (kind.__name__ in REPEATABLE)
+
+
+def test_what_is_not_to_be_repeated_is_not_and_goes_to_the_next_vendor(vendor, live, mail, clock):
+    alpha, beta = vendor("alpha"), vendor("beta")
+    alpha.script.append(refused(repeatable=False))
+
+    assert run(live, mail, "alpha,beta") == "beta:m1"
+    assert (len(alpha.calls), len(beta.calls)) == (1, 1)
+    assert clock.slept == []
+
+
+def test_what_is_not_to_be_repeated_is_the_caller_s_where_there_is_no_other(vendor, live, mail):
+    alpha = vendor("alpha")
+    alpha.script.append(refused(repeatable=False))
+
+    error = run(live, mail)
+
+    assert not error.retryable
+    assert len(alpha.calls) == 1
+
+
+def test_what_the_vendor_says_may_be_repeated_is(vendor, live, mail):
+    alpha = vendor("alpha")
+    alpha.script.append(ConflictError("try again", repeatable=True))
+
+    assert run(live, mail) == "alpha:m2"
+
+
+# How long one vendor is waited for when there is another.
+
+
+def slow_down(seconds):
+    return RateLimitedError("slow down", retry_after=seconds)
+
+
+def test_who_says_come_back_in_a_minute_is_not_waited_for_when_there_is_another(vendor, live, mail, clock):
+    alpha, beta = vendor("alpha"), vendor("beta")
+    alpha.script.append(slow_down(61))
+
+    assert run(live, mail, "alpha,beta", timeout=200) == "beta:m1"
+    assert (len(alpha.calls), len(beta.calls)) == (1, 1)
+    assert clock.slept == []
+
+
+def test_alone_it_is_waited_for(vendor, live, mail, clock):
+    vendor("alpha").script.append(slow_down(61))
+
+    assert run(live, mail, timeout=200) == "alpha:m2"
+    assert clock.slept == [61]
+
+
+def test_the_last_in_order_is_waited_for(vendor, live, mail, clock):
+    alpha, beta = vendor("alpha"), vendor("beta")
+    alpha.script.append(slow_down(300))
+    beta.script.append(slow_down(61))
+
+    assert run(live, mail, "alpha,beta", timeout=200) == "beta:m2"
+    assert len(alpha.calls) == 1
+    assert clock.slept == [61]
+
+
+def test_a_short_wait_is_still_waited_out(vendor, live, mail, clock):
+    vendor("alpha").script.append(slow_down(LONGEST_WAIT))
+    vendor("beta")
+
+    assert run(live, mail, "alpha,beta", timeout=200) == "alpha:m2"
+    assert clock.slept == [LONGEST_WAIT]
+
+
+@pytest.mark.parametrize(
+    ("vendors", "timeout", "answers", "slept"),
+    [
+        ("alpha,beta", 200, "beta:m1", []),  # another one is asked at once
+        ("alpha", 200, "alpha:m2", [61]),  # alone it is waited for
+        ("alpha", 60, 61, []),  # unless that is too long
+    ],
+)
+def test_an_account_that_is_paused_is_waited_for_only_where_there_is_no_other(
+    vendor, live, mail, clock, vendors, timeout, answers, slept
+):
+    alpha, _ = vendor("alpha"), vendor("beta")
+    alpha.script.append(slow_down(61))
+
+    async def scenario():
+        async with live("alpha,beta") as p:
+            alone = p.scoped("m-1", vendors={"email": "alpha"})
+            with pytest.raises(RateLimitedError):
+                await alone.email.send(mail(), timeout=1)
+            view = p if vendors == "alpha,beta" else alone
+            try:
+                return str(await view.email.send(mail(), timeout=timeout))
+            except RateLimitedError as error:
+                return error.retry_after
+
+    assert asyncio.run(scenario()) == answers
+    assert clock.slept == slept
+    assert len(alpha.calls) == (2 if answers == "alpha:m2" else 1)
+
+
+def test_a_rate_of_ours_is_waited_for_only_where_there_is_no_other(vendor, live, mail, clock):
+    vendor("alpha", rate=Rate(per_second=1 / 60))
+    vendor("beta")
+
+    async def scenario():
+        async with live("alpha,beta") as p:
+            both = [str(await p.email.send(mail(), timeout=200)) for _ in range(3)]
+            alone = p.scoped("m-1", vendors={"email": "alpha"})
+            return both, str(await alone.email.send(mail(), timeout=200))
+
+    both, alone = asyncio.run(scenario())
+    assert both == ["alpha:m1", "beta:m1", "beta:m2"]
+    # Those that went elsewhere took no place.
+    assert alone == "alpha:m2"
+    assert clock.slept == [pytest.approx(60)]

@@ -3,13 +3,15 @@
 import asyncio
 import contextvars
 import gc
+import sys
 import threading
 import warnings
+from types import SimpleNamespace
 
 import pytest
 
 from providers import Providers, Settings, aclose, current, reset, use
-from providers.core.operation import Variable
+from providers.core.operation import Variable, VendorFacts
 from providers.core.store import MemoryStore
 from providers.email import DemoEmail, EmailMessage, SendGridEmail
 from providers.errors import (
@@ -18,6 +20,7 @@ from providers.errors import (
     ProviderTimeoutError,
     UnsupportedOperationError,
 )
+from providers.llm.facts import FACTS
 from providers.testing.servers import SendGridServer
 
 TWO_KINDS = (
@@ -271,7 +274,7 @@ def test_credentials_that_do_not_come_count_against_the_deadline(vendor, live, m
             for _ in range(10):
                 await asyncio.sleep(0)
             clock.advance(3)
-            with pytest.raises(ProviderTimeoutError, match="credentials did not come") as caught:
+            with pytest.raises(ProviderTimeoutError, match="did not come in time") as caught:
                 await sending
             return caught.value
 
@@ -307,6 +310,179 @@ def test_an_adapter_whose_credentials_are_not_there_yet_cannot_be_unwrapped(vend
             return view.email.unwrap(alpha)
 
     assert asyncio.run(scenario()).account.get("ALPHA_KEY") == "from-the-vault"
+
+
+SLOW = """
+import threading
+
+import slow_gate
+from providers.llm import Completion, Usage
+
+slow_gate.loads.append(threading.current_thread())
+slow_gate.begun.set()
+assert slow_gate.go.wait(10)
+
+
+class SlowLlm:
+    def __init__(self, account):
+        self.facts = account.facts
+        slow_gate.made.append(account.get("SLOW_KEY"))
+
+    def translate(self, error):
+        return None
+
+    async def complete(self, request):
+        used = Usage(input_tokens=1, output_tokens=1)
+        return Completion(text="done", vendor="slow", provider="slow", model="slow-1", usage=used)
+
+    async def aclose(self):
+        return None
+"""
+
+
+@pytest.fixture
+def slow(monkeypatch, tmp_path, clock):
+    """A vendor whose library takes as long to load as `go` is not set."""
+    gate = SimpleNamespace(loads=[], made=[], begun=threading.Event(), go=threading.Event())
+    entry = VendorFacts(
+        vendor="slow",
+        capability="llm",
+        title="Slow",
+        adapter="slow_words:SlowLlm",
+        extra="slow",
+        variables=(Variable(name="SLOW_KEY", purpose="API key", secret=True),),
+        slow_import=True,
+    )
+    monkeypatch.setitem(FACTS, "slow", entry)
+    monkeypatch.setitem(sys.modules, "slow_gate", gate)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "slow_words.py").write_text(SLOW, encoding="utf-8")
+
+    def opened():
+        settings = Settings(mode="live", vendors={"llm": "slow"}, environ={"SLOW_KEY": "k"}, env_file=None)
+        return Providers(settings, clock=clock)
+
+    gate.open, gate.module = opened, tmp_path / "slow_words.py"
+    yield gate
+    gate.go.set()
+    sys.modules.pop("slow_words", None)
+
+
+async def loading(slow):
+    """Wait until the library is being loaded, and see that the loop goes on meanwhile."""
+    assert await asyncio.to_thread(slow.begun.wait, 10)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not slow.go.is_set()
+
+
+@pytest.mark.parametrize("tenants", [("m-1", "m-1"), ("m-1", "m-2")], ids=["one tenant", "two tenants"])
+def test_a_slow_library_is_loaded_once_beside_the_loop(slow, tenants):
+    async def scenario():
+        async with slow.open() as p:
+            views = {name: p.scoped(name) for name in tenants}
+            calls = [asyncio.create_task(views[name].llm.complete("Hello")) for name in tenants]
+            await loading(slow)
+            slow.go.set()
+            return [(await call).text for call in calls]
+
+    assert asyncio.run(scenario()) == ["done", "done"]
+    (thread,) = slow.loads
+    assert thread is not threading.main_thread()
+    assert len(slow.made) == len(set(tenants))
+
+
+def test_a_library_that_is_there_already_is_not_waited_for(slow):
+    slow.go.set()
+
+    async def scenario():
+        async with slow.open() as p:
+            await p.llm.complete("Hello")
+            return p.scoped("m-1").llm.unwrap(object)
+
+    assert type(asyncio.run(scenario())).__name__ == "SlowLlm"
+    assert len(slow.made) == 2
+
+
+def test_an_adapter_whose_library_is_not_there_yet_cannot_be_unwrapped(slow):
+    async def scenario():
+        async with slow.open() as p:
+            with pytest.raises(ConfigurationError, match="first call"):
+                p.llm.unwrap(object)
+            assert slow.loads == []
+            slow.go.set()
+            await p.llm.complete("Hello")
+            return p.llm.unwrap(object)
+
+    assert type(asyncio.run(scenario())).__name__ == "SlowLlm"
+    assert len(slow.made) == 1
+
+
+def test_credentials_are_fetched_and_a_slow_library_is_loaded_for_who_brings_a_source(slow):
+    slow.go.set()
+    vault = Vault(SLOW_KEY="from-the-vault")
+
+    async def scenario():
+        async with slow.open() as p:
+            llm = p.scoped("m-1", credentials=vault).llm
+            with pytest.raises(ConfigurationError, match="first call"):
+                llm.unwrap(object)
+            await asyncio.gather(llm.complete("Hello"), llm.complete("Hello"))
+
+    asyncio.run(scenario())
+    assert vault.asked == ["slow"]
+    assert slow.made == ["from-the-vault"]
+    assert len(slow.loads) == 1
+
+
+def test_a_library_that_does_not_load_in_time_counts_against_the_deadline_and_goes_on_loading(slow, clock):
+    clock.auto = False
+
+    async def scenario():
+        async with slow.open() as p:
+            call = asyncio.create_task(p.llm.complete("Hello", timeout=3))
+            other = asyncio.create_task(p.llm.complete("Hello"))
+            await loading(slow)
+            clock.advance(3)
+            with pytest.raises(ProviderTimeoutError, match="did not come in time") as caught:
+                await call
+            assert not caught.value.may_have_applied
+            slow.go.set()
+            return (await other).text, (await p.llm.complete("Hello", timeout=3)).text
+
+    assert asyncio.run(scenario()) == ("done", "done")
+    assert len(slow.loads) == len(slow.made) == 1
+
+
+def test_a_first_call_that_is_cancelled_leaves_the_library_to_the_next(slow):
+    async def scenario():
+        async with slow.open() as p:
+            call = asyncio.create_task(p.llm.complete("Hello"))
+            await loading(slow)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            slow.go.set()
+            return (await p.llm.complete("Hello")).text
+
+    assert asyncio.run(scenario()) == "done"
+    assert len(slow.loads) == len(slow.made) == 1
+
+
+def test_a_slow_library_that_is_not_installed_is_named_with_its_extra(slow):
+    slow.module.write_text("import no_such_library", encoding="utf-8")
+
+    async def scenario():
+        async with slow.open() as p:
+            for _ in range(2):
+                with pytest.raises(
+                    ConfigurationError, match=r"no_such_library: pip install 'providers\[slow\]'"
+                ) as caught:
+                    await p.llm.complete("Hello")
+            return caught.value
+
+    error = asyncio.run(scenario())
+    assert (error.vendor, error.operation) == ("slow", "llm.complete")
 
 
 def test_one_tenant_stays_on_demo_while_everyone_else_is_live(vendor, live, mail):

@@ -110,7 +110,7 @@ def test_every_problem_of_every_capability_is_told_at_once(chat):
 
     assert "PROVIDER_EMIAL is not a setting" in text
     assert "there is no vendor 'three' for chat; valid: demo, one, two" in text
-    assert "there is no capability 'telepathy'; valid: email, sms, billing, chat" in text
+    assert "there is no capability 'telepathy'; valid: email, sms, billing, llm, chat" in text
 
 
 def test_a_named_vendor_with_missing_credentials_is_refused_even_beside_a_complete_one(chat):

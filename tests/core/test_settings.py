@@ -10,6 +10,7 @@ from providers import Mode, Settings
 from providers.core.operation import Variable
 from providers.email.facts import SENDGRID
 from providers.errors import ConfigurationError
+from providers.llm.facts import GATEWAY
 
 KEY = next(variable for variable in SENDGRID.variables if variable.name == "SENDGRID_API_KEY")
 SENDER = next(variable for variable in SENDGRID.variables if variable.name == "SENDGRID_FROM_EMAIL")
@@ -189,6 +190,22 @@ def test_a_base_url_is_the_vendors_unless_given():
 def test_a_base_url_that_is_none_is_refused():
     with pytest.raises(ConfigurationError, match="PROVIDER_SENDGRID_BASE_URL"):
         Settings(environ={"PROVIDER_SENDGRID_BASE_URL": "localhost:1"}, env_file=None).base_url(SENDGRID)
+
+
+def test_a_base_url_may_stand_in_a_variable_that_is_usual_and_ours_comes_first():
+    usual = {"LLM_GATEWAY_URL": "http://llm-gateway:8200"}
+    ours = {"PROVIDER_GATEWAY_BASE_URL": "http://localhost:1"}
+
+    urls = [Settings(environ=environ, env_file=None).base_url(GATEWAY) for environ in ({}, usual, ours, usual | ours)]
+
+    assert urls == ["http://localhost:8200", "http://llm-gateway:8200", "http://localhost:1", "http://localhost:1"]
+
+
+@pytest.mark.parametrize("name", ["LLM_GATEWAY_URL", "PROVIDER_GATEWAY_BASE_URL"])
+def test_a_base_url_that_is_none_is_refused_by_the_name_it_was_given(name):
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        Settings(environ={name: "llm-gateway:8200"}, env_file=None).base_url(GATEWAY)
+    assert caught.value.field == name
 
 
 def test_where_webhooks_go_may_hold_the_capability_and_the_vendor():

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from decimal import Decimal
 
 import pytest
 from opentelemetry import trace
@@ -72,6 +73,50 @@ def test_tenant_and_key_are_recorded_as_digests_and_nothing_of_the_mail_is(vendo
     for text in ("merchant-42", "order-7", "ann@example.com", "Hello", "alpha-key-value"):
         assert text not in repr(start)
         assert text not in repr(end).replace(repr(end.error), "")
+
+
+def test_what_a_call_cost_is_recorded_where_calls_differ_in_that(vendor, live, mail, recorder):
+    vendor("alpha", "llm").cost = Decimal("0.04")
+    vendor("beta")
+
+    async def scenario():
+        async with live(capability="llm", hooks=[recorder]) as p:
+            await p.llm.complete("Hello")
+        async with live("beta", hooks=[recorder]) as p:
+            await p.email.send(mail())
+
+    asyncio.run(scenario())
+    assert [end.cost for _, end in recorder.calls] == [Decimal("0.04"), None]
+
+
+def test_a_call_that_failed_has_no_known_cost(vendor, live, recorder):
+    vendor("alpha", "llm").script.extend([ProviderTimeoutError("no answer")] * 3)
+
+    async def scenario():
+        async with live(capability="llm", hooks=[recorder]) as p:
+            with pytest.raises(ProviderTimeoutError):
+                await p.llm.complete("Hello")
+
+    asyncio.run(scenario())
+    ((_, end),) = recorder.calls
+    assert (end.attempts, end.cost) == (3, None)
+
+
+def test_a_span_has_the_cost_and_nothing_of_the_words(vendor, live, spans):
+    hook, finished = spans
+    vendor("alpha", "llm")
+
+    async def scenario():
+        async with live(capability="llm", hooks=[hook]) as p:
+            await p.llm.complete("hunter2", system="hunter3", user_id="hunter4")
+            async for _ in p.llm.stream("hunter5"):
+                pass
+
+    asyncio.run(scenario())
+    first, second = finished()
+    assert dict(first.attributes) == {"providers.vendor": "alpha", "providers.attempts": 1, "providers.cost": 0.04}
+    assert (second.name, second.attributes["providers.cost"]) == ("llm.stream", 0.03)
+    assert "hunter" not in first.to_json() + second.to_json()
 
 
 def test_a_cancelled_call_is_not_recorded_as_a_success(vendor, live, mail, recorder):

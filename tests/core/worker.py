@@ -176,6 +176,13 @@ async def spend(path: str, budget: str) -> None:
             say(count)
 
 
+async def pay(where: str, budget: str, at_once: str) -> None:
+    """Ask, so many at once, until the budget is spent. Says what was paid, in cents, and the most that was counted."""
+    from paying import pay
+
+    say(*await pay(opened(where), budget, int(at_once)))
+
+
 def live(url: str, environ: str) -> Providers:
     """The vendor that `environ` points at, with the state that all processes share."""
     return Providers(Settings(mode="live", state_url=url, environ=json.loads(environ), env_file=None))
@@ -215,6 +222,7 @@ JOBS = {
     "send": send,
     "send_and_hang": send_and_hang,
     "spend": spend,
+    "pay": pay,
     "share": share,
     "text": text,
     "refund": refund,

@@ -34,7 +34,7 @@ COMMANDS = {
 
 # What differs from one run to the next.
 VARYING = (
-    (re.compile(r"\b(mail|text)-[0-9a-f]+-[0-9a-f]+"), r"\1-ID"),
+    (re.compile(r"\b(batch|mail|text)-[0-9a-f]+-[0-9a-f]+"), r"\1-ID"),
     (re.compile(r"\b(cs|cus|in|pay|re|sub)-[0-9a-f]{12}(-\d+)?"), r"\1-ID"),
     (re.compile(r"\bDEMO-[0-9A-F]+-\d+"), "DEMO-ID"),
     (re.compile(r"\b(tour|customers)-[0-9a-f]{8}"), r"\1-ID"),
@@ -213,6 +213,7 @@ def test_every_setting_and_every_word_of_the_demo_is_explained() -> None:
     from providers.billing.demo_book import Fate
     from providers.core.faults import BY_WORD
     from providers.email.demo import FATES
+    from providers.llm.demo import OUTCOMES
     from providers.settings import GENERAL
     from providers.sms.demo import FATES as ENDINGS
 
@@ -221,4 +222,5 @@ def test_every_setting_and_every_word_of_the_demo_is_explained() -> None:
 
     assert [name for name in GENERAL if f"`{name}`" not in switching] == []
     assert [word for word in (*BY_WORD, *FATES, *filter(None, Fate)) if f"`{word}@" not in demo] == []
+    assert [word for word in OUTCOMES if f"`demo:{word}`" not in demo] == []
     assert [ending for ending in ENDINGS if f"`...{ending}`" not in demo] == []

@@ -13,10 +13,11 @@ import pytest
 
 from providers import Money, Providers, Settings, catalog
 from providers.billing import CheckoutLine, CheckoutSession, Customer, PortalSession
-from providers.core.errors import ProviderError, ProviderUnavailableError
+from providers.core.errors import ProviderError, ProviderTimeoutError, ProviderUnavailableError
 from providers.core.transport_aiohttp import AiohttpTransport
 from providers.core.transport_httpx import HttpxTransport
 from providers.email import EmailMessage, MessageRef, MessageStatus
+from providers.llm import Batch, Completion, CompletionRequest, Message
 from providers.sms import SentSms, SmsMessage, SmsStatus
 from providers.testing import servers
 from providers.testing.clock import ManualClock
@@ -29,29 +30,35 @@ TRANSPORTS = {"aiohttp": AiohttpTransport, "httpx": HttpxTransport}
 
 @dataclass(frozen=True)
 class Call:
-    """One operation: how it is called with a number of its own, its name, its request, and what a good answer is."""
+    """One operation: how it is called with a number of its own, its name, its request, and what a good answer is.
+
+    `seconds`: how long one attempt may take.
+    """
 
     run: Callable[..., Awaitable[object]]
     operation: str
     wire: tuple[str, str]
     result: type
+    seconds: float = 10
 
 
 @dataclass(frozen=True)
 class Vendor:
     """What tells one vendor from another here.
 
-    `once`, `read`, `idempotent`: an operation of each effect. `replies` are staged for paths whose state nothing here
-    makes; `refused` is the body of a refusal, `resets` whether it tells by a header of its own when to come back;
-    `other` has the faults after which the error is another one than at most vendors. `made`: how much of the vendor's
-    making there is. A write whose outcome is unknown is repeated if the vendor `deduplicates`, and looked up if it
-    `finds`.
+    `once`, `read`, `idempotent`: an operation of each effect; the first or the last may be missing. `stream`: one that
+    answers piece by piece, and gives a list of what it answered, if there is one. `replies` are
+    staged for paths whose state nothing here makes; `refused` is the body of a refusal, `resets` whether it tells by a
+    header of its own when to come back, `silence` how long it is left alone after a 429 that does not tell; `other` has
+    the faults after which the error is another one than at most vendors, `doubted` those after which an answer that it
+    kept is asked for anew. `made`: how much of the vendor's making there is. A write whose outcome is unknown is
+    repeated if the vendor `deduplicates`, and looked up if it `finds`.
     """
 
     name: str
     capability: str
     server: Callable[..., servers.LocalServer]
-    once: Call
+    once: Call | None
     read: Call
     idempotent: Call | None
     refused: object
@@ -59,9 +66,22 @@ class Vendor:
     made: Callable[[object], int]
     replies: Mapping[tuple[str, str], object] = field(default_factory=dict)
     resets: bool = False
+    silence: float | None = None
     deduplicates: bool = False
     finds: bool = False
     other: Mapping[str, type[ProviderError]] = field(default_factory=dict)
+    doubted: frozenset[str] = frozenset()
+    stream: Call | None = None
+
+    @property
+    def write(self):
+        """What must happen once; where nothing must, what may happen twice."""
+        return self.once or self.idempotent
+
+    @property
+    def repeats(self):
+        """Whether a write whose outcome is unknown is sent again."""
+        return self.deduplicates or self.once is None
 
     def refusal(self, code, headers=None):
         return Fault.json(code, self.refused, headers)
@@ -255,6 +275,64 @@ STRIPE = Vendor(
     finds=True,
 )
 
+PATIENT = 400.0
+"""Seconds for three attempts at an answer of a model."""
+
+
+async def answer(providers, number, **options):
+    return await providers.llm.complete(f"Order {number}: a kind word.", **{"timeout": PATIENT, **options})
+
+
+async def pieces(providers, number, **options):
+    events = providers.llm.stream(f"Order {number}: a kind word.", **{"timeout": PATIENT, **options})
+    return [event async for event in events]
+
+
+async def models(providers, number, **options):
+    return await providers.llm.models(fresh=True, **{"timeout": PATIENT, **options})
+
+
+async def batch(providers, number, **options):
+    question = CompletionRequest(messages=(Message.user(f"In a batch: order {number}."),))
+    return await providers.llm.create_batch({"one": question}, **{"timeout": PATIENT, **options})
+
+
+def batched(server):
+    server.finish_batches()
+    return sum("In a batch" in str(body) for body in server.messages)
+
+
+GATEWAY = Vendor(
+    name="gateway",
+    capability="llm",
+    server=servers.GatewayServer,
+    # An answer may be asked for twice: it costs twice, and does nothing else.
+    once=None,
+    read=Call(models, "llm.models", ("GET", "/api/v1/providers"), list),
+    idempotent=Call(answer, "llm.complete", ("POST", "/api/v1/generate"), Completion, seconds=130),
+    refused={"detail": "no"},
+    secrets=lambda server: (server.service_key,),
+    # What it asked its own vendor; the repeat of an answer that got lost comes from its cache.
+    made=lambda server: len(server.calls),
+    silence=61,
+    # Whoever asked for it may have allowed it less.
+    doubted=frozenset({"500 after acceptance"}),
+)
+ANTHROPIC = Vendor(
+    name="anthropic",
+    capability="llm",
+    server=lambda **more: servers.AnthropicServer(batch_after=None, **more),
+    once=Call(batch, "llm.create_batch", ("POST", "/v1/messages/batches"), Batch, seconds=60),
+    read=Call(models, "llm.models", ("GET", "/v1/models"), list),
+    idempotent=Call(answer, "llm.complete", ("POST", "/v1/messages"), Completion, seconds=130),
+    refused={"type": "error", "error": {"type": "api_error", "message": "no"}, "request_id": "req_1"},
+    secrets=lambda server: (server.api_key,),
+    made=batched,
+    stream=Call(pieces, "llm.stream", ("POST", "/v1/messages"), list, seconds=60),
+    # Its own documents call this one a timeout.
+    other={"504": ProviderTimeoutError},
+)
+
 BACKENDS = {
     "sendgrid-aiohttp": (SENDGRID, AiohttpTransport),
     "sendgrid-httpx": (SENDGRID, HttpxTransport),
@@ -265,18 +343,25 @@ BACKENDS = {
     "sns-boto3": (SNS, None),
     "stripe-aiohttp": (STRIPE, AiohttpTransport),
     "stripe-httpx": (STRIPE, HttpxTransport),
+    "gateway-aiohttp": (GATEWAY, AiohttpTransport),
+    "gateway-httpx": (GATEWAY, HttpxTransport),
+    "anthropic-aiohttp": (ANTHROPIC, AiohttpTransport),
+    "anthropic-httpx": (ANTHROPIC, HttpxTransport),
 }
 EFFECTS = ("once", "read", "idempotent")
 CALLS = [(name, effect) for name, (kind, _) in BACKENDS.items() for effect in EFFECTS if getattr(kind, effect)]
+KINDS = ("once", "idempotent", "stream")
 
 
 def pytest_generate_tests(metafunc):
-    """`rig`: every backend. With `effect`: each operation there is. With `idempotent`: where there is one."""
+    """`rig`: every backend. With `effect`: each operation there is. With one of `KINDS`: where there is one."""
     names = metafunc.fixturenames
+    wanted = next((kind for kind in KINDS if kind in names), None)
     if "effect" in names:
         metafunc.parametrize(("rig", "effect"), CALLS, indirect=["rig"])
-    elif "idempotent" in names:
-        metafunc.parametrize("rig", [name for name, effect in CALLS if effect == "idempotent"], indirect=True)
+    elif wanted:
+        there = [name for name, (kind, _) in BACKENDS.items() if getattr(kind, wanted)]
+        metafunc.parametrize("rig", there, indirect=True)
     elif "rig" in names:
         metafunc.parametrize("rig", BACKENDS, indirect=True)
 
@@ -304,8 +389,8 @@ class Rig:
         return getattr(self.kind, effect).run(providers, self.number, **options)
 
     def send(self, providers, **options):
-        """Do what must happen once."""
-        return self.call(providers, "once", **options)
+        """Do what must happen once, if anything must."""
+        return self.call(providers, "once" if self.kind.once else "idempotent", **options)
 
     @property
     def wire(self):
@@ -313,8 +398,8 @@ class Rig:
         return [(request.method, request.path) for request in self.faults.requests]
 
     def writes(self):
-        """The requests of writes that must happen once."""
-        return [request for request in self.faults.requests if (request.method, request.path) == self.kind.once.wire]
+        """The requests of writes that must happen once, if any must."""
+        return [request for request in self.faults.requests if (request.method, request.path) == self.kind.write.wire]
 
     def accepted(self, expected):
         """What the vendor made; requests whose sender gave up may still be on their way."""
@@ -323,8 +408,9 @@ class Rig:
             time.sleep(0.005)
         return self.kind.made(self.vendor)
 
-    async def outlast(self, call, seconds=10):
+    async def outlast(self, call, effect):
         """The call's result while the vendor holds its replies: each request that arrives is waited out."""
+        seconds = getattr(self.kind, effect).seconds
         task, seen = asyncio.ensure_future(call), 0
         while not task.done():
             if self.faults.request_count > seen:
@@ -348,6 +434,8 @@ def transport(request):
 @pytest.fixture
 def rig(request, clock):
     kind, backend = BACKENDS[request.param]
+    # A library that loads slowly does so at the first call: not while these tests make time fly.
+    catalog.adapter_class(kind.facts)
     before = set(threading.enumerate())
     with kind.server(clock=clock.time) as vendor, FaultServer(vendor.url) as faults:
         for match, reply in kind.replies.items():
@@ -362,8 +450,18 @@ def rig(request, clock):
 
 
 @pytest.fixture
+def once(rig):
+    return rig.kind.once
+
+
+@pytest.fixture
 def idempotent(rig):
     return rig.kind.idempotent
+
+
+@pytest.fixture
+def stream(rig):
+    return rig.kind.stream
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Union, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Union, cast, get_args, get_origin, get_type_hints
 
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import AfterValidator, JsonValue, TypeAdapter, ValidationError
 
 from providers import catalog
 from providers.cli.output import dump, emit, emit_line, note, say
@@ -33,6 +33,7 @@ examples:
   providers call email.domain --input '{"name": "shop.example.com"}'
   providers call email.send --input '{"message": {"to": ["a@example.com"], "subject": "Hi", "text": "Hello"}}'
   providers call email.suppressions --json        one line of JSON for each item of a list
+  providers call llm.complete_json --input '{"prompt": "A title for a yoga mat", "schema": "shop.texts:Listing"}'
   providers call email.send --input @order.json   from a file, or from standard input with --input -
 """
 
@@ -176,10 +177,23 @@ def _json_type(hint: object) -> Any:  # noqa: ANN401 (an annotation)
     if origin in (Union, UnionType):
         parts = [part for part in get_args(hint) if get_origin(part) is not collections.abc.AsyncIterable]
         return Union[tuple(_json_type(part) for part in parts)]  # noqa: UP007 (the parts are known here only)
+    if origin is type:
+        return Annotated[str, AfterValidator(_class)]
     if origin in LISTS:
         (item,) = get_args(hint)
         return list[_json_type(item)]  # type: ignore[misc]
     return hint
+
+
+def _class(path: str) -> type:
+    """What `"package.module:Class"` names. Raises `ValueError`."""
+    try:
+        found = catalog.load(path)
+    except (AttributeError, ImportError, ValueError) as error:
+        raise ValueError(f"there is no {path[:80]!r}; write package.module:Class") from error
+    if not isinstance(found, type):
+        raise ValueError(f"{path[:80]!r} is not a class")  # noqa: TRY004 (pydantic's validators raise this)
+    return found
 
 
 async def _call(

@@ -122,7 +122,12 @@ def groups(capabilities: list[str], service: str | None = None) -> Iterator[Grou
             purpose="demo, or vendors in order; unset in live: the first whose credentials are complete",
             example=usual,
         )
-        yield Group(title=f"{name}: {capability.summary}", capability=name, entries=(choice,))
+        budget = Entry(
+            name=f"PROVIDER_BUDGET_{name.upper()}",
+            purpose="a hard limit before the call over all its vendors; several, separated by commas, all hold",
+            example="500/month, 20/day per tenant",
+        )
+        yield Group(title=f"{name}: {capability.summary}", capability=name, entries=(choice, budget))
         for facts in vendors:
             entries = tuple(_entry(variable) for variable in facts.variables)
             title = f"{name} through {facts.title}"
@@ -149,9 +154,8 @@ def _ours(facts: VendorFacts) -> Iterator[Entry]:
         name = f"PROVIDER_RATE_{facts.vendor.upper()}"
         yield Entry(name=name, purpose="how fast this account may be asked, over all processes", example="14/second")
     if facts.prices:
-        unit = next(iter(facts.prices))
         name = f"PROVIDER_BUDGET_{facts.vendor.upper()}"
-        purpose = f"a hard limit before the call, in {unit} or money"
+        purpose = "a hard limit before the call: 1000/day of what is counted, or money"
         yield Entry(name=name, purpose=purpose, example=f"50 {facts.currency}/month")
 
 

@@ -131,12 +131,12 @@ class Target(Generic[A]):
             self.adapter = building.result()
 
     def ready_now(self) -> A:
-        """The adapter, for callers that cannot wait. Raises `ConfigurationError` if its credentials must be fetched."""
+        """The adapter, for callers that cannot wait. Raises `ConfigurationError` if that takes time."""
         adapter = self.adapter or self._build()
         if isinstance(adapter, Coroutine):
             adapter.close()
         if isinstance(adapter, Awaitable):
-            msg = f"{self.facts.vendor}: its credentials are fetched at the first call; make one first"
+            msg = f"{self.facts.vendor}: its credentials or its library come with the first call; make one first"
             raise ConfigurationError(msg, vendor=self.facts.vendor)
         self.adapter = adapter
         return adapter
@@ -230,7 +230,9 @@ class Pipeline:
             if isinstance(error, ProviderError):
                 self._finish(error, call, target)
             raise
-        if call.metering is not None and not call.streaming:
+        if call.streaming:
+            return result
+        if call.metering is not None:
             await self._settle(call, target, call.metering, result)
         await breaker.succeeded()
         return result
@@ -239,9 +241,11 @@ class Pipeline:
         self, call: Call, target: Target[A], adapter: A, first: T, source: AsyncGenerator[T]
     ) -> AsyncGenerator[T]:
         """All of a stream that has begun. Nothing is repeated from here on; it is settled however it ends."""
-        limiter, clock = target.guards.limiter, self.clock
+        limiter, clock, breaker = target.guards.limiter, self.clock, target.guards.breaker
         last = first
         try:
+            if breaker.open:
+                await breaker.succeeded()
             yield first
             while True:
                 seconds = min(call.operation.item_timeout, call.deadline - clock.monotonic())
@@ -252,11 +256,16 @@ class Pipeline:
                     failure = _named(error, adapter, seconds, sent=True)
                     if failure is None:
                         raise
-                    call.unknown = True
-                    await target.guards.breaker.failed(failure)
+                    if call.operation.effect is Effect.READ:
+                        failure.outcome, failure.retryable = Outcome.NOT_APPLIED, failure.repeatable
+                    else:
+                        call.unknown = True
+                    await breaker.failed(failure)
                     self._finish(failure, call, target)
                     raise failure from (None if failure is error else error)
                 if item is None:
+                    # Not before: one whose streams break off every time is to be left alone.
+                    await breaker.succeeded()
                     return
                 last = item
                 yield item
@@ -325,12 +334,12 @@ class Pipeline:
         )
 
     async def _ready(self, call: Call, target: Target[A]) -> A:
-        """The adapter. Credentials that have to be fetched count against the deadline."""
+        """The adapter. Credentials that have to be fetched, and libraries, count against the deadline."""
         try:
             with self.clock.timeout(call.deadline - self.clock.monotonic()):
                 return await target.ready()
         except TimeoutError as error:
-            msg = "the credentials did not come in time"
+            msg = "the credentials, or the vendor's library, did not come in time"
             raise ProviderTimeoutError(msg, code="credentials", outcome=Outcome.NOT_APPLIED) from error
 
     async def _attempt(self, call: Call, target: Target[A], step: Callable[[A], Awaitable[T]]) -> T:
@@ -347,6 +356,9 @@ class Pipeline:
         try:
             seconds = min(call.operation.attempt_timeout, call.deadline - clock.monotonic())
             try:
+                if seconds <= 0:
+                    attempt.sent = False
+                    raise TimeoutError
                 with clock.timeout(seconds):
                     return await step(adapter)
             except ProviderError:
@@ -428,8 +440,21 @@ def refuse_unsupported(operation: Operation, facts: VendorFacts) -> None:
         raise UnsupportedOperationError(why)
 
 
+_attributes: dict[type, frozenset[str]] = {}
+
+
+def _attributes_of(kind: type) -> frozenset[str]:
+    found = _attributes.get(kind)
+    if found is None:
+        fields = (getattr(kind, name, {}) for name in ("model_fields", "__dataclass_fields__"))
+        found = _attributes[kind] = frozenset(dir(kind)).union(*fields)
+    return found
+
+
 def refuse_features(facts: VendorFacts, request: object) -> None:
     """Raise `UnsupportedOperationError` for a part of a request that is set and that the vendor cannot express."""
+    named = _attributes_of(type(request))
     for feature, why in facts.unsupported.items():
-        if getattr(request, feature, None):
+        # Looked up before it is asked for: models take long to say that they have no such attribute.
+        if feature in named and getattr(request, feature):
             raise UnsupportedOperationError(f"{feature}: {why}", field=feature)

@@ -138,8 +138,12 @@ class Route(Generic[A]):
             adapter, first, source = await self._in_order(call, targets, begin)
             target = self.target(call.vendor)
             async with aclosing(pipeline.follow(call, target, adapter, first, source)) as items:
-                async for item in items:
-                    yield item
+                try:
+                    async for item in items:
+                        yield item
+                except ProviderError as error:
+                    error.tenant = error.tenant or self.tenant or None
+                    raise
 
     async def one(
         self,
@@ -363,8 +367,8 @@ class Route(Generic[A]):
                 if position == last or not may_fail_over(call.operation, error, unknown=call.unknown):
                     raise
                 level = logger.error if error.fault is Fault.ACCOUNT else logger.warning
-                if error.code == NOT_ASKED:
-                    # Said when it opened; not again for every call meanwhile.
+                if error.code == NOT_ASKED or isinstance(error, UnsupportedOperationError):
+                    # Said when it opened, and by its facts; not again for every call.
                     level = logger.info
                 level("%s at %s failed, asking the next vendor: %r", call.operation.name, target.facts.vendor, error)
         msg = f"{call.operation.name}: no vendor is configured"

@@ -174,6 +174,9 @@ async def _chunks(reply: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         async for chunk in reply.content.iter_any():
             yield chunk
     except (aiohttp.ClientError, OSError) as error:
+        # It overtakes what came before it and was not read yet.
+        if rest := reply.content._read_nowait(-1):  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            yield rest
         raise _named(error) from error
 
 

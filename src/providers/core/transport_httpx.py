@@ -87,7 +87,8 @@ def _named(error: httpx.RequestError, request: HttpRequest) -> ProviderError:
     if isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol):
         msg = f"cannot connect to {httpx.URL(request.url).host}"
         return ProviderUnavailableError(msg, code="connect", outcome=Outcome.NOT_APPLIED)
-    if isinstance(error, httpx.RemoteProtocolError | httpx.DecodingError) and "without sending" not in str(error):
+    answered = "without sending a response" not in str(error)
+    if isinstance(error, httpx.RemoteProtocolError | httpx.DecodingError) and answered:
         return BadResponseError("the reply is not HTTP, or ended before it was complete", code="not_http")
     return ProviderUnavailableError("the connection was lost before the reply", code="connection_lost")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from decimal import Decimal
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from providers.core.budget import read_reservation
 from providers.core.capability import Capability, as_ref
@@ -254,7 +254,7 @@ class Llm(Capability[LlmAdapter]):
         service: str | None = None,
         fresh: bool = False,
         timeout: float | None = None,
-    ) -> AsyncIterator[StreamEvent]:
+    ) -> AsyncGenerator[StreamEvent]:
         """Answer piece by piece; the last event is `END` with the whole answer, or `ERROR` with what came before.
 
         Raises only before the first event; until then other vendors are asked as in `complete`, afterwards nothing is
@@ -369,7 +369,7 @@ class Llm(Capability[LlmAdapter]):
 
     async def batch_results(
         self, ref: Ref | str, *, timeout: float | None = None, fresh: bool = False
-    ) -> AsyncIterator[BatchOutcome]:
+    ) -> AsyncGenerator[BatchOutcome]:
         """What became of each request of a batch, in any order. Raises `ConflictError` while it is under way."""
         name = as_ref(ref)
         cost: Decimal | None = None
@@ -393,12 +393,21 @@ class Llm(Capability[LlmAdapter]):
         )
 
     def _request(
-        self, prompt: Prompt, user_id: str = "", service: str | None = None, **fields: object
+        self,
+        prompt: Prompt,
+        user_id: str = "",
+        service: str | None = None,
+        **fields: Any,  # noqa: ANN401 (those of the request)
     ) -> CompletionRequest:
-        messages = (prompt,) if isinstance(prompt, str | Message) else tuple(prompt)
-        turns = tuple(_user(turn) if isinstance(turn, str) else turn for turn in messages)
-        given = {**fields, "user_id": user_id or self._context.tenant, "service": self._service(service)}
-        return CompletionRequest.model_validate({"messages": turns, **given})
+        turns = (prompt,) if isinstance(prompt, str | Message) else prompt
+        return CompletionRequest(
+            messages=tuple(
+                [Message(role=Role.USER, content=turn) if isinstance(turn, str) else turn for turn in turns]
+            ),
+            user_id=user_id or self._context.tenant,
+            service=self._service(service),
+            **fields,
+        )
 
     def _service(self, named: str | None) -> str:
         return (self._context.service or "unnamed") if named is None else named
@@ -438,10 +447,6 @@ class Llm(Capability[LlmAdapter]):
         return f"llm/batch/{self._context.scope}/{ref}"
 
 
-def _user(text: str) -> Message:
-    return Message(role=Role.USER, content=text)
-
-
 async def _complete(adapter: LlmAdapter, request: CompletionRequest) -> Completion:
     refuse(adapter, request)
     return await adapter.complete(request)
@@ -464,7 +469,8 @@ async def _create_batch(adapter: LlmAdapter, requests: Mapping[str, CompletionRe
 def refuse(adapter: LlmAdapter, request: CompletionRequest) -> None:
     """Raise for what this vendor is known to refuse or cannot express, before anything is sent."""
     facts = adapter.facts
-    refuse_features(facts, request)
+    if not request.plain:
+        refuse_features(facts, request)
     most = facts.limits.get("max_tokens")
     if most is not None and request.max_tokens > most:
         raise InvalidRequestError(f"max_tokens: {facts.title} gives {most} at most", field="max_tokens")

@@ -6,13 +6,15 @@ from decimal import Decimal
 
 from providers.core.operation import Rate, Variable, VendorFacts
 
+PRICES = {"million input tokens": Decimal(2), "million output tokens": Decimal(10)}
+"""Of the usual model; what a call counts is a request, and what it costs goes by the model that answered."""
+
 DEMO = VendorFacts(
     vendor="demo",
     capability="llm",
     title="Demo",
     adapter="providers.llm.demo:DemoLlm",
-    # Of a usual request; what one costs is known when it is answered.
-    prices={"request": Decimal("0.01")},
+    prices=PRICES,
 )
 
 GATEWAY = VendorFacts(
@@ -54,7 +56,7 @@ GATEWAY = VendorFacts(
     ),
     base_url="http://localhost:8200",
     base_url_variable="LLM_GATEWAY_URL",
-    prices={"request": Decimal("0.01")},
+    prices=PRICES,
     # It counts 60 a minute for everybody, and starts its minute anew with every call.
     rate=Rate(per_second=50 / 60, burst=20),
     concurrency=100,
@@ -104,7 +106,7 @@ ANTHROPIC = VendorFacts(
     ),
     slow_import=True,
     base_url="https://api.anthropic.com",
-    prices={"request": Decimal("0.01")},
+    prices=PRICES,
     concurrency=64,
     limits={"max_tokens": 128_000, "batch": 100_000},
     not_applied_statuses=frozenset({529}),

@@ -156,7 +156,7 @@ class Tool(RequestModel):
         return cls(name=name or snake, description=description or doc.strip(), input_schema=model.model_json_schema())
 
 
-Prompt: TypeAlias = "str | Message | tuple[Message, ...] | list[Message]"
+Prompt: TypeAlias = str | Message | tuple[Message, ...] | list[Message]
 
 
 class CompletionRequest(RequestModel):
@@ -192,12 +192,24 @@ class CompletionRequest(RequestModel):
 
     @model_validator(mode="after")
     def _choice(self) -> Self:
+        if not self.tools and self.tool_choice is ToolChoice.AUTO:
+            return self
         names = [tool.name for tool in self.tools]
         if len(set(names)) != len(names):
             raise ValueError("tools: two have the same name")
         if self.tool_choice not in {*ToolChoice, *names}:
             raise ValueError("tool_choice: neither auto, any or none nor the name of a tool")
         return self
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is one question in words, and nothing more that not every vendor can express."""
+        return (
+            len(self.messages) == 1
+            and isinstance(self.messages[0].content, str)
+            and isinstance(self.system, str)
+            and not (self.tools or self.stop or self.model or self.effort or self.cache)
+        )
 
     @property
     def conversation(self) -> bool:
@@ -212,7 +224,10 @@ class CompletionRequest(RequestModel):
     @property
     def text(self) -> str:
         """The words of all turns."""
-        return "\n\n".join(part.text for part in self._parts() if isinstance(part, Text))
+        if len(self.messages) == 1 and isinstance(self.messages[0].content, str):
+            return self.messages[0].content
+        parts = (part for message in self.messages for part in message.parts)
+        return "\n\n".join(part.text for part in parts if isinstance(part, Text))
 
     @property
     def system_text(self) -> str:
@@ -227,7 +242,8 @@ class CompletionRequest(RequestModel):
         return any((self.cache, *marked, *system, *(tool.cache for tool in self.tools)))
 
     def _parts(self) -> list[Part]:
-        return [part for message in self.messages for part in message.parts]
+        """Of what is more than plain text."""
+        return [part for message in self.messages if not isinstance(message.content, str) for part in message.content]
 
 
 class StopReason(OpenVocabulary):

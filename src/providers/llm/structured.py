@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\r?\n(.*?)\r?\n?[ \t]*```", re.DOTALL)
+FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\r?\n(.*?)```", re.DOTALL)
 WRAPPED = "value"
 """Vendors hold models to objects only: what is none is asked for as the one field of one."""
 
 LONGEST_QUOTE = 4_000
 PROBLEMS = 10
+NOT_JSON = "it is not JSON"
 
 
 class UnfitError(ValueError):
@@ -36,7 +37,9 @@ class Shape(Generic[T]):
     def __init__(self, kind: type[T]) -> None:
         self._adapter: TypeAdapter[T] = TypeAdapter(kind)
         schema = cast("dict[str, JsonValue]", self._adapter.json_schema())
-        self.wrapped = schema.get("type") != "object" and "$ref" not in schema
+        # What refers to itself is described under its name.
+        named = cast("dict[str, dict[str, JsonValue]]", schema.get("$defs", {}))
+        self.wrapped = named.get(str(schema.get("$ref")).rpartition("/")[2], schema).get("type") != "object"
         if self.wrapped:
             definitions = schema.pop("$defs", None)
             schema = {"type": "object", "properties": {WRAPPED: schema}, "required": [WRAPPED]}
@@ -51,14 +54,15 @@ class Shape(Generic[T]):
             try:
                 return self._read(candidate)
             except UnfitError as error:
-                last = last or error
+                # That it is not JSON says the least: there may be some in a fence.
+                last = error if last is None or str(last) == NOT_JSON else last
         raise last or UnfitError("there is no JSON in it")
 
     def _read(self, text: str) -> T:
         try:
             value = from_json(text.encode())
         except ValueError:
-            raise UnfitError("it is not JSON") from None
+            raise UnfitError(NOT_JSON) from None
         if self.wrapped:
             if not isinstance(value, dict) or WRAPPED not in value:
                 raise UnfitError(f"it must be an object with the field {WRAPPED!r}")

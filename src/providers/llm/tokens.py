@@ -27,7 +27,7 @@ def most_input_tokens(request: CompletionRequest) -> int:
     for message in request.messages:
         words += len(message.content.encode()) if isinstance(message.content, str) else 0
         for part in () if isinstance(message.content, str) else message.content:
-            words += 0 if isinstance(part, Image) else len(part.model_dump_json())
+            words += 0 if isinstance(part, Image) else len(part.model_dump_json().encode())
     for extra in (*(tool.input_schema for tool in request.tools), request.json_schema):
         words += len(to_json(extra)) if extra else 0
     words += sum(len(tool.description.encode()) + len(tool.name) for tool in request.tools)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from providers.testing.conformance.email import EmailConformance as EmailConformance
     from providers.testing.conformance.email import EmailHarness as EmailHarness
     from providers.testing.conformance.email import SentMail as SentMail
+    from providers.testing.conformance.llm import LlmConformance as LlmConformance
+    from providers.testing.conformance.llm import LlmHarness as LlmHarness
     from providers.testing.conformance.sms import SentText as SentText
     from providers.testing.conformance.sms import SmsConformance as SmsConformance
     from providers.testing.conformance.sms import SmsHarness as SmsHarness
@@ -31,6 +33,8 @@ __all__ = [
     "BillingHarness",
     "EmailConformance",
     "EmailHarness",
+    "LlmConformance",
+    "LlmHarness",
     "SentMail",
     "SentText",
     "SmsConformance",
@@ -42,6 +46,8 @@ _HOMES = {
     "BillingHarness": "billing",
     "EmailConformance": "email",
     "EmailHarness": "email",
+    "LlmConformance": "llm",
+    "LlmHarness": "llm",
     "SentMail": "email",
     "SentText": "sms",
     "SmsConformance": "sms",

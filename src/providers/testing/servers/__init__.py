@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from providers.testing.servers._base import LocalServer as LocalServer
     from providers.testing.servers._fault import Fault as Fault
     from providers.testing.servers._host import RecordedRequest as RecordedRequest
+    from providers.testing.servers.anthropic import AnthropicServer as AnthropicServer
     from providers.testing.servers.faults import FaultServer as FaultServer
+    from providers.testing.servers.gateway import GatewayServer as GatewayServer
     from providers.testing.servers.sendgrid import SendGridServer as SendGridServer
     from providers.testing.servers.ses import SesServer as SesServer
     from providers.testing.servers.sns import SnsServer as SnsServer
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SERVERS",
+    "AnthropicServer",
     "Fault",
     "FaultServer",
+    "GatewayServer",
     "LocalServer",
     "RecordedRequest",
     "SendGridServer",
@@ -39,11 +43,15 @@ SERVERS: dict[str, str] = {
     "twilio": "providers.testing.servers.twilio:TwilioServer",
     "sns": "providers.testing.servers.sns:SnsServer",
     "stripe": "providers.testing.servers.stripe:StripeServer",
+    "anthropic": "providers.testing.servers.anthropic:AnthropicServer",
+    "gateway": "providers.testing.servers.gateway:GatewayServer",
 }
 
 _LAZY = {
+    "AnthropicServer": "providers.testing.servers.anthropic",
     "Fault": "providers.testing.servers._fault",
     "FaultServer": "providers.testing.servers.faults",
+    "GatewayServer": "providers.testing.servers.gateway",
     "LocalServer": "providers.testing.servers._base",
     "RecordedRequest": "providers.testing.servers._host",
     "SendGridServer": "providers.testing.servers.sendgrid",

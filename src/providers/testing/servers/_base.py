@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 CONTROL = "/_control/"
 PAGE = 1_000
+KEYS = {"authorization", "x-api-key", "x-service-key"}
+"""Headers that are not shown."""
 
 
 class LocalServer(Host):
@@ -248,7 +250,7 @@ def _show_request(request: RecordedRequest) -> JsonObject:
         "path": request.path,
         "query": _pairs(request.query),
         "headers": [
-            [name, "(hidden)" if name.lower() == "authorization" else value] for name, value in request.headers.pairs
+            [name, "(hidden)" if name.lower() in KEYS else value] for name, value in request.headers.pairs
         ],
     }
     try:
