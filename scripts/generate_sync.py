@@ -229,7 +229,8 @@ class File:
         assert returns is not None
         if isinstance(returns, ast.Subscript) and ast.unparse(returns.value) in {"AsyncIterator", "AsyncGenerator"}:
             item = returns.slice.elts[0] if isinstance(returns.slice, ast.Tuple) else returns.slice
-            node.returns = ast.Subscript(ast.Name("Iterator"), item)
+            plain = "Iterator" if ast.unparse(item) in self.twins else ast.unparse(returns.value).removeprefix("Async")
+            node.returns = ast.Subscript(ast.Name(plain), item)
             return ast.unparse(node.returns), ast.unparse(item)
         return ast.unparse(returns), ""
 
@@ -249,7 +250,7 @@ class File:
             if name in self.twins:
                 if self.twins[name] != f"{self.package}._sync":
                     self.running.add((self.twins[name], name))
-            elif name == "Iterator":
+            elif name in {"Iterator", "Generator"}:
                 self.typing.add(("collections.abc", name))
             elif name in made.imports:
                 self.typing.add((made.imports[name], name))

@@ -99,14 +99,17 @@ class Accounts:
 
         caps: list[Cap] = []
         for key, name, text in limits:
-            for spec in BudgetSpec.parse_all(text, f"PROVIDER_BUDGET_{name.upper()}") if text else ():
+            field = f"PROVIDER_BUDGET_{name.upper()}"
+            for spec in BudgetSpec.parse_all(text, field) if text else ():
+                spec.check(facts, field)
                 if spec.whose is Whose.ALL:
                     caps.append(Cap(spec, key))
                 elif spec.whose is Whose.SERVICE:
                     caps.append(Cap(spec, f"{key}/service"))
                 elif tenant.name:
                     caps.append(Cap(spec, f"{key}/tenant/{tenant.name}"))
-        return Budget(caps, facts=facts, store=self._shared.store, clock=self._shared.clock)
+        service = settings.text("PROVIDER_SERVICE")
+        return Budget(caps, facts=facts, store=self._shared.store, clock=self._shared.clock, service=service)
 
     def _build(self, facts: VendorFacts) -> Adapter | Awaitable[Adapter]:
         source = self._tenant.source if facts.variables else None

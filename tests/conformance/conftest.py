@@ -19,12 +19,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from providers import Providers, Settings
+from providers import Providers, Settings, sync
 from providers.core.attempt import ATTEMPT
-from providers.core.errors import ProviderUnavailableError
+from providers.core.errors import BadResponseError, ProviderUnavailableError
 from providers.core.models import RawRequest
 from providers.core.store import MemoryStore
 from providers.core.threads import EXECUTOR
+from providers.core.transport import HttpStream
 from providers.core.transport_aiohttp import AiohttpTransport
 from providers.testing.clock import ManualClock
 from providers.testing.conformance._inbox import PATIENCE, Inbox
@@ -114,7 +115,7 @@ class Stage:
 
         """
         vendor, capability, self.environ = server.vendor, self.capability, dict(credentials)
-        self._flush, self._moment = flush or server.flush, moment or self._moment
+        self._flush, self._moment = flush or getattr(server, "flush", None), moment or self._moment
         if self.recording:
             self._running.enter_context(server)
             self.environ[f"PROVIDER_{vendor.upper()}_BASE_URL"] = server.url
@@ -134,7 +135,8 @@ class Stage:
         )
         self.start = self.cassette.recorded.timestamp()
         self.clock = ManualClock(self.start)
-        self._patch.setattr(f"providers.testing.conformance.{capability}.Inbox", self._inbox())
+        # Not every capability has webhooks.
+        self._patch.setattr(f"providers.testing.conformance.{capability}.Inbox", self._inbox(), raising=False)
         self._patch.setattr(Deliveries, "post", self._posted())
         return self.cassette
 
@@ -143,13 +145,21 @@ class Stage:
         assert webhook_url in {None, self.hooks}
         return Providers(settings or self.settings, transport=self.line, **parts)
 
-    def outbox(self, taken_of, kept):
+    def open_sync(self, **parts):
+        """The same of the blocking face."""
+        return sync.Providers(self.settings, transport=self.line, **parts)
+
+    def taken(self, taken_of, kept):
         """What the vendor took, read from the exchanges; while recording, the server must agree (`kept`)."""
+        taken = [one for exchange in self.cassette.exchanges for one in taken_of(exchange)]
+        assert not self.recording or taken == kept()
+        return taken
+
+    def outbox(self, taken_of, kept):
+        """`taken`, as suites ask for it whose vendors may have to be asked."""
 
         async def outbox(_):
-            taken = [one for exchange in self.cassette.exchanges for one in taken_of(exchange)]
-            assert not self.recording or taken == kept()
-            return taken
+            return self.taken(taken_of, kept)
 
         return outbox
 
@@ -241,7 +251,7 @@ def stored(name):
 
 
 class Line(AiohttpTransport):
-    """A line to the vendor that can break, in a replay as well.
+    """A line to the vendor that can break, in a replay as well. It takes one request at a time: servers count.
 
     Attributes:
         takes: whether a vendor that is stalled takes what it is sent; nothing comes back either way.
@@ -256,6 +266,8 @@ class Line(AiohttpTransport):
         self.keys = set()
         self._gate = None
         self._break = ""
+        self._one = asyncio.Lock()
+        self._after, self._then = None, None
 
     def cut(self, _):
         """The next request is lost."""
@@ -273,10 +285,25 @@ class Line(AiohttpTransport):
         finally:
             self._gate = None
 
+    def break_after(self, events):
+        """The next stream is lost after so many events."""
+        self._after, self._then = events, self._cut_short
+
+    @contextlib.contextmanager
+    def held(self, events):
+        """Nothing comes of the next stream after so many events."""
+        self._after, self._then = events, asyncio.Event().wait
+        try:
+            yield
+        finally:
+            self._after, self._then = None, None
+
     async def send(self, request):
         how, self._break = self._break, ""
         if self._gate is not None:
             return await self._unanswered(request, self._gate)
+        # From a cassette answers come at once, and nobody else had a turn.
+        await asyncio.sleep(0)
         reply = None if how == "cut" else await self._sent(request)
         if how:
             self._left()
@@ -294,9 +321,33 @@ class Line(AiohttpTransport):
                 await sending
                 self._left()
 
+    async def stream(self, request):
+        if self._gate is not None:
+            return await self._unanswered(request, self._gate)
+        (after, then), self._after, self._then = (self._after, self._then), None, None
+        async with self._one:
+            # All of it is there: it is read to be recorded, or was.
+            stream = await super().stream(request)
+        self._left()
+        return HttpStream(stream.status, stream.headers, self._events(stream.chunks, after, then), stream.aclose)
+
+    @staticmethod
+    async def _events(chunks, after, then):
+        *events, rest = b"".join([chunk async for chunk in chunks]).split(b"\n\n")
+        for event in events[:after]:
+            yield event + b"\n\n"
+        if then is not None:
+            await then()
+        yield rest
+
+    @staticmethod
+    async def _cut_short():
+        raise BadResponseError("the reply ended before it was complete", code="truncated")
+
     async def _sent(self, request):
         self.keys |= {value for name, value in request.headers.items() if name.lower() == "idempotency-key"}
-        return await super().send(request)
+        async with self._one:
+            return await super().send(request)
 
     @staticmethod
     def _left():

@@ -295,6 +295,26 @@ def test_a_budget_of_money_for_what_has_no_price_is_refused(vendor, live):
         live(budgets={"alpha": "10 USD/month"}).capability("email")
 
 
+def test_a_limit_per_tenant_in_a_strange_currency_is_refused_before_a_tenant_comes(vendor, live):
+    vendor("alpha")
+    environ = {"PROVIDER_BUDGET_EMAIL": "10 EUR/day per tenant"}
+    with pytest.raises(ConfigurationError, match="EUR") as caught:
+        live(environ=environ).capability("email")
+    assert caught.value.field == "PROVIDER_BUDGET_EMAIL"
+
+
+def test_a_limit_per_service_counts_what_names_none_for_the_service_that_this_process_is(vendor, live, mail, clock):
+    vendor("alpha")
+    store = MemoryStore(clock)
+
+    async def scenario():
+        limits = {"alpha": "2/month per service"}
+        opened = [live(store=store, budgets=limits, service=name) for name in ("flowsend", "flowsend", "spydrop")]
+        return [await spend(p.email, mail) for p in opened]
+
+    assert asyncio.run(scenario()) == [2, 0, 2]
+
+
 def test_a_budget_that_no_code_reads_is_refused_rather_than_ignored():
     settings = Settings(mode="demo", environ={"PROVIDER_BUDGET_POST": "1/month"}, env_file=None)
     with pytest.raises(ConfigurationError, match="PROVIDER_BUDGET_POST"):

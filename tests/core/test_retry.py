@@ -268,6 +268,21 @@ def test_the_error_names_the_tenant(vendor, live, mail):
     assert asyncio.run(scenario()).tenant == "m-1"
 
 
+def test_when_one_vendor_took_all_of_the_time_no_other_is_asked_and_its_error_is_told(vendor, live, mail, clock):
+    alpha, beta = vendor("alpha"), vendor("beta")
+
+    async def slow():
+        await clock.sleep(5)
+        raise refused()
+
+    alpha.script.append(slow)
+
+    error = run(live, mail, "alpha,beta", timeout=5)
+
+    assert (error.vendor, error.operation) == ("alpha", "email.send")
+    assert (len(alpha.calls), beta.calls) == (1, [])
+
+
 @pytest.mark.parametrize("timeout", [0, -1])
 def test_without_any_time_nothing_is_sent(vendor, live, mail, timeout):
     alpha = vendor("alpha")

@@ -491,7 +491,8 @@ def test_its_place_in_flight_is_held_until_it_ends_and_free_then(vendor, words, 
             await finish(watched())
             assert alpha.open == 0
             alpha.script.clear()
-            assert (await p.llm.complete("Hello", timeout=1)).text == "Hello"
+            async with asyncio.timeout(10):
+                assert (await p.llm.complete("Hello")).text == "Hello"
 
     asyncio.run(scenario())
     assert checked
@@ -507,7 +508,8 @@ def test_attempts_that_failed_hold_no_place(vendor, words, failures):
             if len(failures) == 3:
                 with pytest.raises(ProviderError):
                     await heard(say(p))
-            assert await heard(say(p)) == WORDS
+            async with asyncio.timeout(10):
+                assert await heard(say(p)) == WORDS
 
     asyncio.run(scenario())
 

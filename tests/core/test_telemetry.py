@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import traceback
 from decimal import Decimal
 
 import pytest
@@ -227,6 +228,24 @@ def test_a_failed_call_is_a_failed_span_with_its_outcome(vendor, live, mail, spa
     assert span.attributes["providers.outcome"] == "unknown"
     assert span.attributes["providers.tenant"] == telemetry.digest("m-1")
     assert "alpha-key-value" not in span.to_json()
+
+
+def test_no_attempt_of_a_call_shows_the_key_in_its_traceback(vendor, live, mail):
+    down = [
+        ProviderUnavailableError(f"{number}: bad key alpha-key-value", outcome=Outcome.NOT_APPLIED) for number in "12"
+    ]
+    vendor("alpha").script.extend([*down, RejectedError("3: bad key alpha-key-value")])
+
+    async def scenario():
+        async with live() as p:
+            with pytest.raises(RejectedError) as caught:
+                await p.email.send(mail())
+            return caught.value
+
+    shown = "".join(traceback.format_exception(asyncio.run(scenario())))
+    assert "1: bad key ***" in shown
+    assert "3: bad key ***" in shown
+    assert "alpha-key-value" not in shown
 
 
 def test_the_log_never_speaks_of_the_mail(vendor, live, mail, caplog):

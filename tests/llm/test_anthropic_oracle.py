@@ -642,15 +642,14 @@ GAPS = """
 
 
 def test_the_loop_goes_on_while_the_library_loads(server):
-    """It loads for one to three seconds, beside the loop. What is left is Python's lock: of all that is loaded the
-    largest step that does not give it up (a module's code is read, a type is built) takes some 100 milliseconds here;
-    on a machine with other work to do, a few times that. On the loop it would be all of it.
+    """It takes one to three seconds, beside the loop: on the loop that would be one gap. What is left is Python's lock,
+    which compiled code holds while it builds a large type: 75 to 150 milliseconds here, a twelfth of it all.
     """
     serve(server)
     done = run(GAPS, server.url)
     assert done.returncode == 0, done.stderr
     longest, took = map(float, done.stdout.split())
-    assert longest < max(0.5, took / 2)
+    assert longest < took / 3
 
 
 def test_importing_the_capability_loads_no_library():

@@ -323,6 +323,24 @@ def test_many_readers_at_once_settle_a_batch_once(batching):
     assert side.store.money() == int((spent * MICRO).to_integral_value(ROUND_CEILING)) > 0
 
 
+def test_a_batch_that_was_canceled_before_anything_was_answered_costs_nothing(batching):
+    side = batching
+
+    async def scenario():
+        async with side.open(budgets={"llm": "5 USD/month"}) as p:
+            batch = await p.llm.create_batch(mats(5))
+            aside = side.store.money()
+            await p.llm.cancel_batch(batch.ref)
+            finish(side)
+            outcomes = [outcome async for outcome in p.llm.batch_results(batch.ref)]
+            return aside, {outcome.state for outcome in outcomes}
+
+    aside, states = asyncio.run(scenario())
+    assert states == {BatchOutcomeState.CANCELED}
+    assert aside > 0
+    assert side.store.money() == 0
+
+
 def test_a_batch_that_would_pass_the_limit_is_not_handed_in(batching):
     side = batching
 

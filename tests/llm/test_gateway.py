@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from providers import Money, Providers, Settings
 from providers.core.models import CheckState
-from providers.errors import InvalidRequestError, UnsupportedOperationError
+from providers.errors import ConfigurationError, InvalidRequestError, UnsupportedOperationError
 from providers.llm import (
     CompletionRequest,
     GatewayLlm,
@@ -379,6 +379,15 @@ def test_the_public_key_is_refused_by_the_check_and_by_no_call():
     assert "LLM_GATEWAY_SERVICE_KEY" in result.detail
 
 
+@pytest.mark.parametrize("key", ["two\nlines-of-a-key", "a-key\r\nX-Other: header", "nul\x00nul"])
+def test_a_key_that_no_header_can_carry_is_refused_before_anything_is_sent(server, key):
+    with pytest.raises(ConfigurationError) as caught:
+        run(server, lambda p: p.llm.complete("Hi"), LLM_GATEWAY_SERVICE_KEY=key)
+    assert caught.value.field == "LLM_GATEWAY_SERVICE_KEY"
+    assert key not in str(caught.value)
+    assert server.requests == ()
+
+
 def test_a_wrong_key_is_refused(server):
     result = checked(server, LLM_GATEWAY_SERVICE_KEY="wrong-key-wrong-key")
     assert result.state is CheckState.REFUSED
@@ -425,8 +434,14 @@ def test_the_first_model_counts_where_none_is_named(server):
     assert "custom with fake-1" in result.detail
 
 
+def test_the_model_that_is_named_counts_before_the_first(server):
+    result = checked(server, LLM_GATEWAY_DEFAULT_MODEL="claude-opus-5-5")
+    assert (result.state, result.expires_at) == (CheckState.OK, None)
+    assert "claude with claude-opus-5-5" in result.detail
+
+
 def test_a_retired_model_is_refused_with_its_day(server):
-    clock = ManualClock(datetime(2026, 12, 1, tzinfo=UTC).timestamp())
+    clock = ManualClock(datetime(2026, 11, 30, tzinfo=UTC).timestamp())
     result = checked(server, clock)
     assert result.state is CheckState.REFUSED
     assert "was to retire on 2026-11-30" in result.detail

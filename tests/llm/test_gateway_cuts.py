@@ -209,9 +209,25 @@ def test_a_text_that_took_the_place_of_ours_is_told_by_its_length(fleet):
             fleet.clock.advance(3700)
             fleet.answers_at_length()
             await other.llm.complete("Tell", max_tokens=50)
-            return await one.llm.complete("Tell", max_tokens=400)
+            return [await one.llm.complete("Tell", max_tokens=400) for _ in range(2)]
 
-    assert shown(asyncio.run(scenario())) == [(300, False, None)]
+    assert shown(*asyncio.run(scenario())) == [(300, False, None), (300, True, None)]
+    varied = "Tell\n\n(At most 400 tokens.)"
+    assert fleet.prompts == ["Tell", "Tell", "Tell", varied, varied]
+
+
+def test_what_one_gateway_keeps_says_nothing_of_another(fleet):
+    fleet.answers_at_length()
+    store = MemoryStore(fleet.clock)
+
+    async def scenario(server):
+        async with fleet.open(store) as one, Fleet(server, fleet.clock).open(store) as other:
+            await one.llm.complete("Tell", max_tokens=50)
+            await other.llm.complete("Tell", max_tokens=400)
+
+    with GatewayServer(clock=fleet.clock.time) as server:
+        asyncio.run(scenario(server))
+        assert Fleet(server, fleet.clock).prompts == ["Tell"]
 
 
 def test_another_system_prompt_temperature_or_form_is_another_text(fleet):
@@ -308,7 +324,7 @@ def test_the_record_holds_no_words_and_goes_after_two_hours(fleet):
 
     async def scenario():
         async with fleet.open(store) as p:
-            await p.llm.complete("A secret recipe", system="Be discreet")
+            await p.llm.complete("A secret recipe", system="Tell nobody")
             kept = [one async for one in store.scan("llm/cuts/")]
             fleet.clock.advance(7201)
             return kept, [one async for one in store.scan("llm/cuts/")]

@@ -192,6 +192,12 @@ def test_a_missing_key_is_told_from_a_wrong_request(server):
     assert (type(error), error.status, asked) == (AuthenticationError, 422, 1)
 
 
+def test_another_header_that_is_missing_is_not_the_key(server):
+    problem = {"type": "missing", "loc": ["header", "x-other"], "msg": "Field required", "input": None}
+    error, _ = told(server, 422, [problem])
+    assert (type(error), error.field, error.message) == (InvalidRequestError, None, "Field required")
+
+
 @pytest.mark.parametrize(
     ("place", "field"),
     [("max_tokens", "max_tokens"), ("temperature", "temperature"), ("user_id", "user_id"), ("prompt", "prompt"),
@@ -271,8 +277,11 @@ def test_an_answer_cut_while_the_model_was_thinking_is_an_error_that_says_so(ser
     assert not error.retryable
 
 
-def test_an_empty_answer_that_was_not_cut_does_not_blame_max_tokens(server):
-    server.answer("")
+@pytest.mark.parametrize("text", ["", " \n\t"])
+def test_an_empty_answer_that_was_not_cut_does_not_blame_max_tokens(server, text):
+    reply = {"content": text, "provider": "claude", "model": "m", "input_tokens": 3, "output_tokens": 0, "cost_usd": 0,
+             "cached": False}  # fmt: skip
+    server.stage(Fault.json(200, reply), match=GENERATE)
     error, asked = failed(server)
     assert (error.code, asked) == ("empty", 1)
     assert "max_tokens" not in error.message

@@ -426,6 +426,20 @@ def test_what_has_no_known_end_is_not_warned_of(warned, model):
     assert warned() == []
 
 
+@pytest.mark.parametrize(("days", "count"), [(100, 0), (7, 1), (-1, 1)])
+def test_who_asks_a_model_near_its_end_is_told_in_the_log(warned, days, count):
+    async def scenario():
+        settings = Settings(mode="demo", environ={}, env_file=None)
+        async with Providers(settings, clock=ManualClock(ENDS - days * DAY)) as p:
+            for _ in range(2):
+                await p.llm.complete("Hi", model="claude-sonnet-4-5")
+                _ = [event async for event in p.llm.stream("Hi", model="claude-sonnet-4-5")]
+            await p.llm.complete("Hi")
+
+    asyncio.run(scenario())
+    assert len(warned()) == count
+
+
 # Tokens.
 
 

@@ -16,8 +16,9 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pydantic import BaseModel
 
-from providers import Money, Providers, RawRequest, Settings
+from providers import Money, Providers, RawRequest, Settings, catalog
 from providers.billing import CheckoutLine, Plan
 from providers.cli.app import main
 from providers.core.errors import ProviderError
@@ -27,8 +28,17 @@ from providers.core.transport import HttpResponse
 from providers.core.transport_aiohttp import AiohttpTransport
 from providers.core.transport_httpx import HttpxTransport
 from providers.email import EmailMessage, Recipient
+from providers.llm import CompletionRequest, Message, StreamEvent
 from providers.sms import SmsMessage
-from providers.testing.servers import Fault, FaultServer, SendGridServer, SesServer
+from providers.testing.cassettes import use_cassette
+from providers.testing.servers import (
+    AnthropicServer,
+    Fault,
+    FaultServer,
+    GatewayServer,
+    SendGridServer,
+    SesServer,
+)
 
 HERE = Path(__file__).parent
 
@@ -103,6 +113,17 @@ def stripe_blames(text):
     return Fault.json(400, {"error": error}, {"Request-Id": text, "Stripe-Notice": text})
 
 
+def gateway_blames(text):
+    """What its own vendor told the gateway, as it quotes that."""
+    return Fault.json(502, {"detail": f"[claude] API returned 529: bad key {text}"}, {"x-request-id": text})
+
+
+def anthropic_blames(text):
+    error = {"type": text, "message": f"{text}: bad key {text}", "details": {"error_code": text}}
+    headers = {"request-id": text, "x-should-retry": text, "retry-after-ms": text}
+    return Fault.json(400, {"type": "error", "error": error, "request_id": text}, headers)
+
+
 TWILIO = {"TWILIO_ACCOUNT_SID": "AC" + "0123456789abcdef" * 2, "TWILIO_PHONE_NUMBER": "+15005550006"}
 CALLBACK = {"TWILIO_STATUS_CALLBACK_URL": "https://shop.example.com/hooks/twilio"}
 
@@ -171,6 +192,23 @@ CASES = {
         more={},
         blames=stripe_blames,
     ),
+    "gateway": Case(
+        capability="llm",
+        vendor="gateway",
+        keys={"LLM_GATEWAY_SERVICE_KEY": "canary/service+key=0123456789"},
+        tenants={"LLM_GATEWAY_SERVICE_KEY": "canary-tenant-key"},
+        more={"LLM_GATEWAY_DEFAULT_MODEL": "claude-sonnet-5-5"},
+        blames=gateway_blames,
+    ),
+    "anthropic": Case(
+        capability="llm",
+        vendor="anthropic",
+        keys={"ANTHROPIC_API_KEY": "sk-ant-api03-canary0123456789abcdefghijklmno"},
+        # Of no form that would be known as a key's.
+        tenants={"ANTHROPIC_API_KEY": "canary-tenant-key"},
+        more={"ANTHROPIC_MODEL": "claude-sonnet-5-5"},
+        blames=anthropic_blames,
+    ),
 }
 
 
@@ -182,6 +220,9 @@ def case(request):
 @pytest.fixture
 def opened(case, clock):
     """`opened()`: the vendor with its canaries."""
+
+    # Its library is there when it is wanted without a call.
+    catalog.adapter_class(catalog.built_in(case.capability)[case.vendor])
 
     def build(*, environ=None, **more):
         settings = Settings(
@@ -292,7 +333,34 @@ def payments(providers, vendor):
     ]
 
 
-CALLS = {"email": mails, "sms": texts, "billing": payments}
+class Answer(BaseModel):
+    title: str
+
+
+def answers(providers, vendor):
+    llm = providers.llm
+    requests = {"one": CompletionRequest(messages=(Message.user("Hello"),))}
+    return [
+        lambda: llm.complete("Hello"),
+        lambda: llm.complete("Hello", system="Be kind.", fresh=True),
+        lambda: llm.complete_json("Hello", Answer),
+        lambda: listed(llm.stream("Hello")),
+        lambda: llm.count_tokens("Hello"),
+        lambda: llm.models(fresh=True),
+        lambda: llm.create_batch(requests, idempotency_key="batch-1001"),
+        lambda: llm.create_batch(requests),
+        lambda: llm.batch(f"{vendor}:msgbatch_1"),
+        lambda: listed(llm.batches()),
+        lambda: listed(llm.batch_results(f"{vendor}:msgbatch_1")),
+        lambda: llm.cancel_batch(f"{vendor}:msgbatch_1"),
+        llm.check,
+    ]
+
+
+CALLS = {"email": mails, "sms": texts, "billing": payments, "llm": answers}
+
+LOGGERS = ("anthropic", "httpx", "httpx2", "httpcore", "asyncio", "aiohttp", "stripe", "twilio")
+"""Of libraries that keep quiet unless they are told otherwise."""
 
 
 @pytest.fixture
@@ -301,16 +369,26 @@ def leaks(case, opened, clock, spans, caplog):
 
     async def provoke(providers, texts):
         for call in CALLS[case.capability](providers, case.vendor):
+            # However often it failed, it is asked.
+            clock.advance(31)
             try:
-                texts.append(repr(await call()))
+                result = await call()
             except ProviderError as error:
                 texts += texts_of(error)
+                continue
+            texts.append(repr(result))
+            for event in result if isinstance(result, list) else ():
+                if isinstance(event, StreamEvent) and event.error is not None:
+                    texts += texts_of(event.error)
         texts += [repr(one) async for one in providers.unknowns.unknown()]
 
     def seen(url, prepare=None, **more):
         """`prepare` is told the keys of each account before it is used."""
-        prepare = prepare or (lambda _: None)
         caplog.set_level(logging.DEBUG)
+        # What a vendor quotes, its library writes out when it is told to.
+        for name in () if prepare else LOGGERS:
+            caplog.set_level(logging.DEBUG, logger=name)
+        prepare = prepare or (lambda _: None)
         store = MemoryStore(clock)
         texts = []
 
@@ -385,6 +463,8 @@ def test_a_success_that_is_not_as_documented_and_quotes_the_key_leaks_it_nowhere
         *("MessageId", "SuppressedDestinationSummaries", "Insights", "SendQuota", "DkimAttributes", "messages"),
         *("sid", "status", "to", "balance", "num_segments", "date_created"),
         *("id", "object", "data", "url", "has_more", "customer", "livemode", "metadata"),
+        *("content", "provider", "model", "input_tokens", "output_tokens", "cost_usd", "cached", "usage", "type"),
+        *("processing_status", "request_counts", "created_at", "last_id", "database", "providers"),
     )
     case.clean(*leaks(wire.url, staging(wire, lambda text: Fault.json(200, {name: [text] for name in names}))))
 
@@ -396,7 +476,11 @@ def test_a_success_shows_the_key_nowhere(case, leaks, wire):
 
 WIRE_FAULTS = [Fault.RESET_BEFORE, Fault.GARBAGE, Fault.TRUNCATED_BODY, Fault.json(401, {}), None]
 TRANSPORTS = [
-    *((name, kind) for name in ("sendgrid", "twilio", "stripe") for kind in (AiohttpTransport, HttpxTransport)),
+    *(
+        (name, kind)
+        for name in ("sendgrid", "twilio", "stripe", "gateway", "anthropic")
+        for kind in (AiohttpTransport, HttpxTransport)
+    ),
     ("ses", None),
     ("sns", None),
 ]
@@ -448,13 +532,20 @@ def test_settings_and_adapters_show_no_secret(case, opened):
 def inside(adapter):
     """What adapters are made of; of Amazon's also what is kept of its clients."""
     account, aws = getattr(adapter, "_account", None), getattr(adapter, "_aws", None)
-    return [account, *([] if aws is None else [vars(aws), account.clients._kept])]
+    # What the library sends by.
+    sends = [vars(adapter.client._client)] if adapter.facts.vendor == "anthropic" else []
+    return [account, *sends, *([] if aws is None else [vars(aws), account.clients._kept])]
 
 
 AUTHORIZED = {
-    "sendgrid": lambda key: f"Bearer {key}",
-    "twilio": lambda key: "Basic " + base64.b64encode(f"{TWILIO['TWILIO_ACCOUNT_SID']}:{key}".encode()).decode(),
-    "stripe": lambda key: f"Bearer {key}",
+    "sendgrid": lambda key: ("Authorization", f"Bearer {key}"),
+    "twilio": lambda key: (
+        "Authorization",
+        "Basic " + base64.b64encode(f"{TWILIO['TWILIO_ACCOUNT_SID']}:{key}".encode()).decode(),
+    ),
+    "stripe": lambda key: ("Authorization", f"Bearer {key}"),
+    "gateway": lambda key: ("X-Service-Key", key),
+    "anthropic": lambda key: ("Authorization", f"Bearer {key}"),
 }
 
 
@@ -470,7 +561,8 @@ def test_a_key_that_is_shown_in_a_request_s_repr_is_masked(case, opened, scripte
     asyncio.run(scenario())
     (request,) = transport.requests
     key = next(iter(case.keys.values()))
-    assert request.headers["Authorization"] == AUTHORIZED[case.vendor](key)
+    name, value = AUTHORIZED[case.vendor](key)
+    assert request.headers[name] == value
     case.clean(repr(request), repr(request.headers), repr(HttpResponse(200, {"set-cookie": key}, key.encode())))
 
 
@@ -518,7 +610,109 @@ CALLED = {
     "email": ("email.send", {"message": {"to": ["ana@example.com"], "subject": "Hi", "text": "Hello"}}),
     "sms": ("sms.send", {"message": {"to": "+15551230001", "body": "It has shipped."}}),
     "billing": ("billing.customer", {"ref": "stripe:cus_1"}),
+    "llm": ("llm.complete", {"prompt": "Hello"}),
 }
+
+
+@pytest.mark.parametrize("case", ["anthropic"], indirect=True)
+def test_a_stream_that_quotes_the_key_on_its_way_leaks_it_nowhere(leaks, wire, case):
+    def breaks_off(text):
+        message = {"id": "msg_1", "type": "message", "role": "assistant", "content": [], "model": "claude-sonnet-5-5"}
+        usage = {"input_tokens": 1, "output_tokens": 1}
+        events = [
+            {"type": "message_start", "message": {**message, "stop_reason": None, "usage": usage}},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
+            {"type": "error", "error": {"type": text, "message": f"bad key {text}"}, "request_id": text},
+        ]
+        body = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+        return Fault.status(200, {"Content-Type": "text/event-stream"}, body)
+
+    seen = leaks(wire.url, staging(wire, breaks_off))
+    case.clean(*seen)
+    # It had begun, and its last event says what ended it.
+    assert any("bad key ***" in text and "llm.stream" in text for text in seen)
+
+
+@pytest.mark.parametrize("case", ["gateway"], indirect=True)
+def test_a_list_of_what_is_wrong_that_quotes_the_key_leaks_it_nowhere(leaks, wire, case):
+    def wrong(text):
+        problem = {"type": text, "loc": ["body", text], "msg": f"bad key {text}", "input": text, "ctx": {text: text}}
+        return Fault.json(422, {"detail": [problem]}, {"x-request-id": text})
+
+    case.clean(*leaks(wire.url, staging(wire, wrong)))
+
+
+WORDS = {"gateway": GatewayServer, "anthropic": AnthropicServer}
+ASKED, SYSTEM, ANSWERED = "a secret recipe for plum jam", "you are the grandmother", "stones out and sugar in"
+
+
+@pytest.mark.parametrize("case", WORDS, indirect=True)
+@pytest.mark.parametrize("fault", [None, Fault.json(503, {}), Fault.TRUNCATED_BODY, Fault.json(429, {})], ids=str)
+def test_what_is_asked_and_answered_is_in_no_log_trace_or_state(case, clock, spans, caplog, fault):
+    caplog.set_level(logging.DEBUG)
+    store = MemoryStore(clock)
+    shown = []
+
+    async def scenario(server):
+        settings = Settings(mode="live", vendors={"llm": case.vendor}, environ=server.env, env_file=None)
+        async with Providers(settings, clock=clock, store=store, hooks=(spans.hook,)) as p:
+            llm = p.scoped("m-1").llm
+            requests = {"one": CompletionRequest(messages=(Message.user(ASKED),), system=SYSTEM)}
+            for call in (
+                lambda: llm.complete(ASKED, system=SYSTEM),
+                lambda: llm.complete_json(ASKED, Answer, system=SYSTEM),
+                lambda: listed(llm.stream(ASKED, system=SYSTEM)),
+                lambda: llm.count_tokens(ASKED, system=SYSTEM),
+                lambda: llm.create_batch(requests, idempotency_key="batch-1001"),
+            ):
+                try:
+                    shown.append(repr(await call()))
+                except ProviderError as error:
+                    caplog.records.append(logging.makeLogRecord({"msg": "".join(traceback.format_exception(error))}))
+
+    with WORDS[case.vendor](clock=clock.time) as server:
+        if case.vendor == "gateway":
+            server.answer(ANSWERED, times=None)
+        else:
+            server.script(*[ANSWERED] * 9)
+        if fault is not None:
+            server.stage(fault, times=None)
+        asyncio.run(scenario(server))
+    seen = [record.getMessage() + repr(record.args) + (record.exc_text or "") for record in caplog.records]
+    seen += [span.to_json() for span in spans.get_finished_spans()]
+    seen += [repr(entry) for entry in store._values.items()]
+    assert spans.get_finished_spans()
+    for text in seen:
+        assert not [words for words in (ASKED, SYSTEM, ANSWERED) if words in text], text
+    if fault is None:
+        assert any(ANSWERED in text for text in shown)
+
+
+@pytest.mark.parametrize("case", WORDS, indirect=True)
+def test_no_key_is_written_into_a_cassette(case, tmp_path):
+    ((name, key),) = case.keys.items()
+    path = tmp_path / "one.json"
+    keyed = {"gateway": "service_key", "anthropic": "api_key"}[case.vendor]
+
+    async def scenario(cassette, server):
+        async with cassette.providers() as p:
+            await p.llm.complete("Hello")
+            await p.llm.models(fresh=True)
+            if case.vendor == "anthropic":
+                assert [event async for event in p.llm.stream("Hello")][-1].type == "end"
+            server.stage(case.blames(" ".join(quoted(case.keys))), times=None)
+            with pytest.raises(ProviderError):
+                await p.llm.complete("Hello again")
+
+    with WORDS[case.vendor](**{keyed: key}) as server:
+        environ = {case.base_url: server.url, name: key, **case.more}
+        options = {"vendor": case.vendor, "capability": "llm", "origin": "spec", "environ": environ}
+        with use_cassette(path, record=True, **options) as cassette:
+            asyncio.run(scenario(cassette, server))
+    text = path.read_text(encoding="utf-8")
+    case.clean(text)
+    assert "Hello again" in text
 
 
 def test_a_webhook_that_fails_at_the_vendor_shows_no_key(clock, caplog):

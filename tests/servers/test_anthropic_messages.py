@@ -533,6 +533,7 @@ def test_schemas_that_go_round_in_circles_are_refused(refused):
             lambda value: [type(each) for each in value] == [int, str],
         ),
         ({"type": "string", "description": "Not {a hint: at all}"}, lambda value: isinstance(value, str)),
+        ({"type": "integer", "description": "{minimum: 9, maximum: 1}"}, lambda value: isinstance(value, int)),
         ({"type": "integer", "description": "{minimum: False, title: 5}"}, lambda value: isinstance(value, int)),
         ({"type": "integer", "description": "{minimum: 'a', maximum: [, multipleOf: True}"}, lambda value: value >= 0),
     ],

@@ -354,6 +354,7 @@ def test_the_command_has_its_options():
 
 def test_a_key_is_not_shown_by_the_control_routes(call, server):
     call(server, "GET", "/v1/models", headers=HEADERS)
+    call(server, "GET", "/v1/models", headers=HEADERS | {"x-api-key": LOCAL_KEY}, key="")
     assert LOCAL_KEY.encode() not in call(server, "GET", "/_control/requests").body
 
 

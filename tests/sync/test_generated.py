@@ -18,6 +18,8 @@ from providers.core.writes import Writes as AsyncWrites
 from providers.email import journal
 from providers.email._sync import CampaignStatus, Email
 from providers.email.api import Email as AsyncEmail
+from providers.llm._sync import Llm
+from providers.llm.api import Llm as AsyncLlm
 from providers.sms._sync import Sms
 from providers.sms.api import Sms as AsyncSms
 
@@ -29,6 +31,7 @@ PAIRS = [
     (AsyncEmail, Email),
     (AsyncSms, Sms),
     (AsyncBilling, Billing),
+    (AsyncLlm, Llm),
     (AsyncCapability, Capability),
     (AsyncWrites, Writes),
     (journal.CampaignStatus, CampaignStatus),

@@ -36,7 +36,8 @@ from providers.testing import network
 from providers.testing.cassettes import CassetteError, CassetteMissError, use_cassette
 from providers.testing.cassettes.files import Body, CassetteFormatError, exact_json, find, read, read_body
 from providers.testing.cassettes.scrub import Scrubber, leaks
-from providers.testing.servers import Fault, SendGridServer
+from providers.testing.cassettes.shapes import compare
+from providers.testing.servers import AnthropicServer, Fault, GatewayServer, SendGridServer
 
 ROOT = Path(__file__).resolve().parents[2] / "cassettes"
 MAIL = EmailMessage(to=("ana@example.com",), subject="Order 1001", text="It has shipped.")
@@ -559,6 +560,164 @@ def test_errors_of_the_vendor_are_recorded_as_they_are(tape):
         send(cassette)
 
 
+# What comes line by line.
+
+EVENT_STREAM, JSON_LINES = {"Content-Type": "text/event-stream; charset=utf-8"}, {"Content-Type": "application/x-jsonl"}
+EVENTS = 'event: a\ndata: {"n": 1.0,  "text": "Zażółć"}\n\n: nothing\r\n\ndata: two\ndata: lines\n\ndata: [DONE]\n\n'
+LINES = '{"custom_id": "a", "n": 12345678901234567890123}\n{"custom_id": "b"}\n'
+
+
+def read_as_it_comes(url):
+    """The chunks of one reply over our own transport."""
+
+    async def main():
+        transport = AiohttpTransport()
+        try:
+            reply = await transport.stream(HttpRequest("GET", url, {}))
+            try:
+                return [chunk async for chunk in reply.chunks]
+            finally:
+                await reply.aclose()
+        finally:
+            await transport.aclose()
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize(("kind", "body"), [(EVENT_STREAM, EVENTS), (JSON_LINES, LINES)], ids=["events", "lines"])
+def test_what_comes_line_by_line_is_written_so_and_comes_back_byte_for_byte(tape, vendor, kind, body):
+    url = vendor((200, kind, body.encode()))
+    with tape.record(url):
+        assert b"".join(read_as_it_comes(f"{url}/x")) == body.encode()
+    assert tape.responses()[0]["lines"] == body.split("\n")
+    with tape.play():
+        assert b"".join(read_as_it_comes("https://api.sendgrid.com/x")) == body.encode()
+
+
+def test_lines_are_cleaned_as_json_is(tape, vendor):
+    hidden = base64.b64encode(f"user:{PLAIN}".encode()).decode()
+    told = [{"api_key": "opensesame", "n": 1}, {"deep": [{"text": f"it is {PLAIN}"}]}, {"id": hidden}]
+    url = vendor(
+        (200, EVENT_STREAM, "".join(f"event: x\ndata: {json.dumps(one)}\n\n" for one in told).encode()),
+        (200, JSON_LINES, "".join(f"{json.dumps(one)}\n" for one in told).encode()),
+        (200, EVENT_STREAM, f"data: {PLAIN}\ndata:{hidden}\n\nid: {PLAIN}\n\n".encode()),
+    )
+    with tape.record(url, key=PLAIN):
+        for _ in range(3):
+            ask(url)
+    assert look(tape.path, PLAIN, "hunter2", "opensesame") == []
+    events, lines, plain = (one["lines"] for one in tape.responses())
+    assert events[1] == f'data: {{"api_key": "{MASK}", "n": 1}}'
+    assert json.loads(lines[1]) == {"deep": [{"text": f"it is {MASK}"}]}
+    assert (plain[0], plain[3]) == (f"data: {MASK}", f"id: {MASK}")
+    assert [len(events), len(lines), len(plain)] == [10, 4, 6]
+
+
+def test_lines_name_the_vendors_own_host_and_a_secret_over_several_of_them_is_gone(tape, vendor):
+    key = "-----BEGIN KEY-----\nMIIEabcdef\n-----END KEY-----"
+    body = f"data: {key}\n\n".encode()
+    url = vendor((200, EVENT_STREAM, body))
+    base = vendor((200, JSON_LINES, as_json({"results_url": f"{url}/results"}) + b"\n"))
+    with tape.record(url, key=key, hosts={base: "https://api.sendgrid.com"}):
+        ask(url)
+        ask(base)
+    assert tape.responses()[0]["lines"] == [f"data: {MASK}", "", ""]
+    assert json.loads(tape.responses()[1]["lines"][0]) == {"results_url": "https://api.sendgrid.com/results"}
+
+
+def test_a_secret_that_events_spell_out_stops_the_writing(tape, vendor):
+    pieces = [PLAIN[start : start + 5] for start in range(0, len(PLAIN), 5)]
+    events = "".join(f"data: {json.dumps({'delta': {'text': one}})}\n\n" for one in pieces)
+    url = vendor((200, EVENT_STREAM, events.encode()))
+    with (
+        pytest.raises(CassetteError, match="a secret of the settings, in pieces") as caught,
+        tape.record(url, key=PLAIN),
+    ):
+        ask(url)
+    assert "interactions[0].response.lines, delta.text" in str(caught.value)
+    assert not tape.path.exists()
+
+
+def test_the_shape_of_events_is_compared_by_their_type(tape, vendor):
+    def recorded(*events):
+        body = "".join(f"data: {json.dumps(one)}\n\n" for one in events)
+        url = vendor((200, EVENT_STREAM, body.encode()))
+        with tape.record(url):
+            ask(f"{url}/x")
+        return read(tape.path)
+
+    old = recorded({"type": "start", "n": 1}, {"type": "delta", "text": "a"}, {"type": "end"})
+    longer = recorded({"type": "start", "n": 2}, *[{"type": "delta", "text": "b"}] * 3, {"type": "end"})
+    other = recorded({"type": "start", "n": "2"}, {"type": "delta", "text": "b", "index": 0})
+    assert compare(old, longer) == ([], 1)
+    assert [(one.path, one.kind) for one in compare(old, other)[0]] == [
+        ("end", "removed"),
+        ("start[].n", "changed"),
+        ("delta[].index", "added"),
+    ]
+
+
+def test_a_stream_is_recorded_and_replayed_through_its_adapter(tape):
+    def stream(cassette):
+        async def main():
+            async with cassette.providers() as p:
+                return [event async for event in p.llm.stream("Write about a mug.", max_tokens=20)]
+
+        return [event.model_dump() for event in asyncio.run(main())]
+
+    options = {"vendor": "anthropic", "capability": "llm"}
+    with (
+        AnthropicServer() as server,
+        use_cassette(tape.path, record=True, origin="spec", environ=server.env, **options) as cassette,
+    ):
+        recorded = stream(cassette)
+    assert len(recorded) > 10
+    with use_cassette(tape.path, **options) as cassette:
+        assert stream(cassette) == recorded
+
+
+def test_a_vendor_that_usually_is_on_this_machine_is_recorded_like_any_other(tape, vendor):
+    def complete(cassette):
+        async def main():
+            async with cassette.providers() as p:
+                return await p.llm.complete("Write about a mug.")
+
+        return asyncio.run(main())
+
+    options = {"vendor": "gateway", "capability": "llm"}
+    with (
+        GatewayServer() as server,
+        use_cassette(tape.path, record=True, origin="spec", environ=server.env, **options) as cassette,
+    ):
+        recorded = complete(cassette)
+    document = json.loads(tape.text())
+    assert tape.requests()[0]["url"] == "http://localhost:8200/api/v1/generate"
+    assert document["variables"] == {
+        "LLM_GATEWAY_SERVICE_KEY": MASK,
+        "LLM_GATEWAY_DEFAULT_PROVIDER": "claude",
+        # The application's, and nobody's own.
+        "LLM_GATEWAY_DEFAULT_MODEL": server.model,
+    }
+    key = {"LLM_GATEWAY_SERVICE_KEY": "another-key"}
+    elsewhere = Settings(
+        mode="live", vendors={"llm": "gateway"}, environ={**key, "LLM_GATEWAY_URL": "http://llm-gateway:8200"},
+        env_file=None,
+    )  # fmt: skip
+    url = vendor(b"ours")
+    for settings in (None, elsewhere):
+        with use_cassette(tape.path, settings=settings, **options) as cassette:
+            assert complete(cassette) == recorded
+            assert ask(url).content in {b"ours", b""}  # not the vendor's
+    with use_cassette(tape.path, record=True, optional=True, environ=key, **options) as cassette:
+        assert cassette.recording
+    local = {**key, "LLM_GATEWAY_URL": url}
+    with (
+        pytest.raises(CassetteError, match="not live"),
+        use_cassette(tape.path, record=True, optional=True, environ=local, **options),
+    ):
+        pass
+
+
 # Secrets.
 
 ENCODINGS = {
@@ -785,11 +944,12 @@ def test_no_cassette_of_this_repository_holds_a_secret():
 
     ses, sns, stripe = SesServer(), SnsServer(), StripeServer()
     canaries = [KEY, LOCAL_KEY, TwilioServer().auth_token, stripe.secret_key, stripe.webhook_secret]
+    canaries += [AnthropicServer().api_key, GatewayServer().service_key]
     canaries += [secret for one in (ses, sns) for secret in (one.access_key_id, one.secret_access_key)]
     paths = find(ROOT)
     vendors = {path.relative_to(ROOT).parts[:2] for path in paths}
     assert vendors == {("email", "sendgrid"), ("email", "ses"), ("sms", "twilio"), ("sms", "sns"),
-                       ("billing", "stripe")}  # fmt: skip
+                       ("billing", "stripe"), ("llm", "anthropic"), ("llm", "gateway")}  # fmt: skip
     for path in paths:
         text = path.read_text(encoding="utf-8")
         assert leaks(json.loads(text), [PLAIN, *canaries]) == [], path
@@ -811,7 +971,10 @@ BODIES = st.one_of(
 )
 
 
-@given(data=BODIES, kind=st.sampled_from(["", "application/json", "text/plain", "application/x-www-form-urlencoded"]))
+KINDS = ["", "application/json", "text/plain", "application/x-www-form-urlencoded", *EVENT_STREAM.values(), "a/x-jsonl"]
+
+
+@given(data=BODIES, kind=st.sampled_from(KINDS))
 def test_any_body_comes_back_the_same(data, kind):
     body = read_body(kind, data)
     stored = json.loads(json.dumps(body.stored()))

@@ -1,6 +1,6 @@
 """Language models as a caller types them. Checked, never run."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import aclosing
 from datetime import datetime
 from decimal import Decimal
@@ -166,7 +166,7 @@ def blocking(p: sync.Providers, request: CompletionRequest) -> None:
     caption = p.llm.complete_json("A caption.", Caption)
     assert_type(caption, Parsed[Caption])
     assert_type(caption.value.text, str)
-    assert_type(p.llm.stream("Hi"), Iterator[StreamEvent])
+    assert_type(p.llm.stream("Hi"), Generator[StreamEvent])
     assert_type("".join(event.text for event in p.llm.stream("Hi")), str)
     assert_type(p.llm.count_tokens("Hi"), int)
     assert_type(p.llm.models(), list[ModelInfo])
@@ -174,7 +174,7 @@ def blocking(p: sync.Providers, request: CompletionRequest) -> None:
     assert_type(batch, Batch)
     assert_type(p.llm.batch(batch.ref), Batch)
     assert_type(p.llm.batches(), Iterator[Batch])
-    assert_type(p.llm.batch_results(batch.ref), Iterator[BatchOutcome])
+    assert_type(p.llm.batch_results(batch.ref), Generator[BatchOutcome])
     assert_type(p.llm.cancel_batch(batch.ref), Batch)
     assert_type(p.llm.unwrap(AnthropicLlm), AnthropicLlm)
 

@@ -1,6 +1,6 @@
 """The blocking face as a caller types it, and what type checkers must refuse of it. Checked, never run."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
 from typing import assert_type
 
 from providers import CheckResult, Money, RawRequest, Settings, UnknownWrite, WebhookEndpoint, WebhookResult, sync
@@ -149,7 +149,7 @@ async def numbers(count: int) -> AsyncIterator[int]:
 def bridging(p: Providers) -> None:
     client = p.email.unwrap(SendGridEmail).client
     assert_type(sync.run(client.request, "GET", "/v3/scopes", params={"page": 1}), HttpResponse)
-    assert_type(sync.iterate(numbers, 3), Iterator[int])
+    assert_type(sync.iterate(numbers, 3), Generator[int])
 
 
 def mistakes(p: Providers, message: EmailMessage, people: AsyncIterator[Recipient]) -> None:

@@ -64,6 +64,13 @@ class BudgetSpec:
         """Read limits separated by commas; all of them hold. Raises `ConfigurationError`."""
         return tuple(cls.parse(part, field) for part in text.split(","))
 
+    def check(self, facts: VendorFacts, field: str) -> None:
+        """Raise `ConfigurationError` when the vendor's prices cannot be counted in this currency."""
+        if self.currency is not None and (self.currency != facts.currency or not facts.prices):
+            prices = f"its prices are in {facts.currency}" if facts.prices else "its prices are not known"
+            msg = f"{field}: budget of {facts.vendor}: {prices}; {self.currency} cannot be counted"
+            raise ConfigurationError(msg, field=field)
+
     def __str__(self) -> str:
         whose = "" if self.whose is Whose.ALL else f" per {self.whose}"
         return f"{self.amount}{f' {self.currency}' if self.currency else ''}/{self.period}{whose}"
@@ -97,15 +104,13 @@ def read_reservation(value: JsonValue) -> Reservation:
 class Budget:
     """The limits that hold for calls to one vendor account, counted in the store. All of them hold."""
 
-    __slots__ = ("_caps", "_clock", "_prices", "_store")
+    __slots__ = ("_caps", "_clock", "_prices", "_service", "_store")
 
-    def __init__(self, caps: Sequence[Cap], *, facts: VendorFacts, store: Store, clock: Clock) -> None:
-        for spec, _ in caps:
-            if spec.currency is not None and (spec.currency != facts.currency or not facts.prices):
-                prices = f"its prices are in {facts.currency}" if facts.prices else "its prices are not known"
-                msg = f"budget of {facts.vendor}: {prices}; {spec.currency} cannot be counted"
-                raise ConfigurationError(msg, field=f"PROVIDER_BUDGET_{facts.vendor.upper()}")
+    def __init__(
+        self, caps: Sequence[Cap], *, facts: VendorFacts, store: Store, clock: Clock, service: str = ""
+    ) -> None:
         self._caps = tuple(caps)
+        self._service = service
         self._prices = facts.prices
         self._store = store
         self._clock = clock
@@ -117,6 +122,8 @@ class Budget:
 
     async def reserve(self, unit: str, count: int, *, cost: Decimal | None = None, service: str = "") -> Reservation:
         """Set `count` units aside, and `cost` (default: their list price); what to give to `release` or `settle`.
+
+        `service` is who asks, where it is not the one that this process is.
 
         Raises `BudgetExceededError`, and sets nothing aside, when any limit would be passed.
         """
@@ -147,7 +154,7 @@ class Budget:
         spec = cap.spec
         money = spec.currency is not None
         amount = _micros(price) if money else count
-        whose = f"{cap.key}/{service}" if spec.whose is Whose.SERVICE else cap.key
+        whose = f"{cap.key}/{service or self._service}" if spec.whose is Whose.SERVICE else cap.key
         key = f"budget/{whose}/{spec.currency or 'units'}/{self._period(spec)}"
         ceiling = int(spec.amount * (MICRO if money else 1))
         if await self._store.add(key, amount, ceiling=ceiling, ttl=PERIODS[spec.period] * 2) is None:

@@ -78,20 +78,15 @@ class Limiter:
 
         `units` is what the call counts, if anything; `place` one that it has taken already.
         """
-        now = self._clock.monotonic()
-        patience = deadline - now
-        wait = self._health.paused_until - now
-        if place is not None and place.meter == self._key:
-            wait = max(wait, place.free_at - now)
-        elif wait < patience and (meter := self.meter(units, deadline)) is not None:
-            wait = max(wait, await self._store.take(meter))
-        if wait > 0:
-            if wait >= patience:
-                msg = f"our own limit: the next place is free in {wait:.1f} seconds"
-                raise RateLimitedError(msg, code="limit", retry_after=wait)
-            await self._clock.sleep(wait)
-        else:
+        # Before a place is taken: those taken meanwhile would all be free at its end.
+        if self._health.paused_until and not await self._wait(self._health.paused_until, deadline):
             self._health.paused_until = 0.0
+        if place is not None and place.meter == self._key:
+            await self._wait(place.free_at, deadline)
+        elif (meter := self.meter(units, deadline)) is not None:
+            wait = await self._store.take(meter)
+            if wait > 0:
+                await self._wait(self._clock.monotonic() + wait, deadline)
         if self._full():
             try:
                 with self._clock.timeout(max(deadline - self._clock.monotonic(), 0.0)):
@@ -100,6 +95,18 @@ class Limiter:
                 msg = "our own limit: too many calls in flight"
                 raise RateLimitedError(msg, code="concurrency") from None
         self._in_flight += 1
+
+    async def _wait(self, moment: float, deadline: float) -> bool:
+        """Until `moment` (monotonic); False if it has been. Raises `RateLimitedError` if that is too late."""
+        now = self._clock.monotonic()
+        if moment <= now:
+            return False
+        wait = moment - now
+        if moment >= deadline:
+            msg = f"our own limit: the next place is free in {wait:.1f} seconds"
+            raise RateLimitedError(msg, code="limit", retry_after=wait)
+        await self._clock.sleep(wait)
+        return True
 
     def leave(self) -> None:
         """Free the place."""

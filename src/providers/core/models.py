@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -21,6 +22,8 @@ from pydantic import (
 )
 
 from providers.core.errors import InvalidRequestError
+
+BRANCH = re.compile(r"^constrained-|-union|\[")
 
 T = TypeVar("T")
 Json = SkipValidation[JsonValue]
@@ -79,7 +82,8 @@ class RequestModel(Model):
 def invalid_request(error: ValidationError) -> InvalidRequestError:
     """Our error for pydantic's: the first problem's place and text, never the input itself."""
     first = error.errors(include_url=False, include_input=False)[0]
-    place = [str(part) for part in first["loc"]]
+    # Without the labels that pydantic gives to the branches of a union.
+    place = [text for part in first["loc"] if not BRANCH.search(text := str(part))]
     text = first["msg"].removeprefix("Value error, ")
     inner = first.get("ctx", {}).get("error")
     if isinstance(inner, InvalidRequestError) and inner.field:

@@ -382,6 +382,8 @@ class Pipeline:
 
     async def _failed(self, error: ProviderError, call: Call, target: Target[A]) -> None:
         """After each failed attempt."""
+        # Also of one that is repeated: it stands in the traceback of the last.
+        sign(error, target, call.operation.name)
         if call.operation.effect is Effect.READ:
             error.outcome = Outcome.NOT_APPLIED
             error.retryable = error.repeatable

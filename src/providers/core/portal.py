@@ -446,7 +446,7 @@ def run(function: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwarg
     return call.run(partial(function, *args, **kwargs))
 
 
-def iterate(function: Callable[P, AsyncIterator[T]], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+def iterate(function: Callable[P, AsyncIterator[T]], /, *args: P.args, **kwargs: P.kwargs) -> Generator[T]:
     """The items of an async iterator, each asked for when the caller asks; leaving early closes it.
 
     All of it runs in one copy of the caller's context. Raises `BlockingCallError` in a thread that runs an event loop.

@@ -357,6 +357,7 @@ class Route(Generic[A]):
 
     async def _in_order(self, call: Call, targets: tuple[Target[A], ...], step: Callable[[A], Awaitable[T]]) -> T:
         last = len(targets) - 1
+        failed: ProviderError | None = None
         for position, target in enumerate(targets):
             # Who has to wait long for one vendor asks the next.
             call.patience = inf if position == last else LONGEST_WAIT
@@ -364,8 +365,13 @@ class Route(Generic[A]):
                 return await self._pipeline.run(call, target, step)
             except ProviderError as error:
                 error.tenant = error.tenant or self.tenant or None
-                if position == last or not may_fail_over(call.operation, error, unknown=call.unknown):
+                late = call.deadline <= self._pipeline.clock.monotonic()
+                if position == last and failed is not None and isinstance(error, UnsupportedOperationError):
+                    # Why the one failed that can do it says more.
+                    raise failed from failed.__cause__
+                if position == last or late or not may_fail_over(call.operation, error, unknown=call.unknown):
                     raise
+                failed = failed if isinstance(error, UnsupportedOperationError) else error
                 level = logger.error if error.fault is Fault.ACCOUNT else logger.warning
                 if error.code == NOT_ASKED or isinstance(error, UnsupportedOperationError):
                     # Said when it opened, and by its facts; not again for every call.

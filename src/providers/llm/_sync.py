@@ -10,7 +10,7 @@ from providers.llm import api
 from providers.llm.models import ToolChoice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from providers.core.models import Ref
     from providers.llm.api import T
@@ -141,7 +141,7 @@ class Llm(Capability[api.Llm]):
         service: str | None = None,
         fresh: bool = False,
         timeout: float | None = None,
-    ) -> Iterator[StreamEvent]:
+    ) -> Generator[StreamEvent]:
         """Answer piece by piece; the last event is `END` with the whole answer, or `ERROR` with what came before.
 
         Raises only before the first event; until then other vendors are asked as in `complete`, afterwards nothing is
@@ -215,7 +215,7 @@ class Llm(Capability[api.Llm]):
 
     def batch_results(
         self, ref: Ref | str, *, timeout: float | None = None, fresh: bool = False
-    ) -> Iterator[BatchOutcome]:
+    ) -> Generator[BatchOutcome]:
         """What became of each request of a batch, in any order. Raises `ConflictError` while it is under way."""
         return iterate(self._twin().batch_results, ref, timeout=timeout, fresh=fresh)
 

@@ -16,7 +16,7 @@ import httpx2
 from providers.core.errors import BadResponseError
 from providers.core.json import to_json
 from providers.core.redact import MASK, SecretText
-from providers.core.transport import HttpRequest, HttpResponse, StatusError
+from providers.core.transport import MULTIPLE_CHOICES, HttpRequest, HttpResponse, StatusError
 
 LOGGERS = ("anthropic", "httpx2")
 
@@ -81,13 +81,16 @@ class OwnClient(httpx2.AsyncClient):
         """Send it, once; no redirect is followed, and no cookie kept."""
         told = request.headers
         headers = {name: value for name in SENT if (value := told.get(name))} | self._given
-        outgoing = HttpRequest(request.method, str(request.url), headers, request.content or None)
+        outgoing = HttpRequest(request.method, str(request.url), headers, await request.aread() or None)
         if stream:
-            streamed = await self._own().stream(outgoing)
-            return httpx2.Response(
-                streamed.status, headers=_plain(streamed.headers), stream=OwnStream(streamed), request=request
-            )
-        reply = await self._own().send(outgoing)
+            opened = await self._own().stream(outgoing)
+            if opened.status < MULTIPLE_CHOICES:
+                return httpx2.Response(
+                    opened.status, headers=_plain(opened.headers), stream=OwnStream(opened), request=request
+                )
+            reply = await _whole(opened)
+        else:
+            reply = await self._own().send(outgoing)
         return httpx2.Response(reply.status, headers=_plain(reply.headers), content=reply.content, request=request)
 
 
@@ -103,6 +106,14 @@ class OwnStream(httpx2.AsyncByteStream):
     async def aclose(self) -> None:
         """Give the connection back."""
         await self._reply.aclose()
+
+
+async def _whole(opened: HttpStream) -> HttpResponse:
+    """A refusal, which the library would leave open when it is interrupted."""
+    try:
+        return HttpResponse(opened.status, opened.headers, b"".join([chunk async for chunk in opened.chunks]))
+    finally:
+        await opened.aclose()
 
 
 def _plain(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

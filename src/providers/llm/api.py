@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from providers.core.budget import read_reservation
 from providers.core.capability import Capability, as_ref
@@ -372,16 +372,16 @@ class Llm(Capability[LlmAdapter]):
     ) -> AsyncGenerator[BatchOutcome]:
         """What became of each request of a batch, in any order. Raises `ConflictError` while it is under way."""
         name = as_ref(ref)
-        cost: Decimal | None = None
+        cost: Decimal | None = Decimal(0)
         async with aclosing(
             self._route.stream(
                 BATCH_RESULTS, lambda adapter: adapter.batch_results(name), vendor=name.vendor, timeout=timeout
             )
         ) as outcomes:
             async for outcome in outcomes:
-                spent = outcome.completion.cost if outcome.completion is not None else None
-                if spent is not None:
-                    cost = spent.amount + (cost or 0)
+                if outcome.completion is not None:
+                    spent = _spent(outcome.completion)
+                    cost = None if cost is None or spent is None else cost + spent
                 yield outcome
         await self._settle(name, cost)
 
@@ -516,11 +516,11 @@ def _parsed(completion: Completion, shape: Shape[T], first: Completion | None = 
     if completion.truncated:
         raise _placed(unusable("it was cut at max_tokens; allow more", "max_tokens"), completion)
     value = shape.read(completion.text)
-    fields = {**dict(completion), "value": value}
+    fields: dict[str, Any] = {**dict(completion), "value": value}
     if first is not None:
         fields |= {"asked": 2, "usage": first.usage + completion.usage, "cost": _sum(first.cost, completion.cost)}
     # Read by its own type already.
-    return Parsed.model_construct(**fields)
+    return cast("Parsed[T]", Parsed.model_construct(**fields))
 
 
 def _sum(first: Money | None, second: Money | None) -> Money | None:

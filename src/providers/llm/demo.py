@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import secrets
 from decimal import Decimal
+from types import coroutine
 from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
 
 from providers.core.clock import utc
 from providers.core.errors import ConflictError, NotFoundError, Outcome, ProviderError, ProviderUnavailableError
@@ -44,7 +45,7 @@ from providers.llm.models import (
 from providers.llm.structured import UnfitError, correction
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 
     from pydantic import JsonValue
 
@@ -86,7 +87,7 @@ _ERRORS: dict[str, Callable[[], ProviderError]] = {
     ),
 }
 
-_TOKEN = re.compile(r"\s*\S{1,6}|\s+")
+_TOKEN = re.compile(r"\s*\S{1,5}|\s+")
 """A token of the demo: one of a short word, 1.3 of an average one."""
 
 _WORD = re.compile(r"\s*\S+\s*$|\s*\S+")
@@ -289,9 +290,10 @@ class DemoLlm:
         )
 
 
-async def _breathe() -> None:
+@coroutine
+def _breathe() -> Generator[None]:
     """Let others run between two words."""
-    await asyncio.sleep(0)
+    yield
 
 
 # What is asked.
@@ -371,8 +373,9 @@ def _ended(text: str, calls: tuple[ToolCall, ...], request: CompletionRequest, *
 
 
 def _seed(request: CompletionRequest, variant: int) -> int:
-    """The same for the same question: what it is about is in the text already."""
-    return len(request.messages) + 31 * len(request.system_text) + 1009 * variant
+    """The same for the same question, whatever it is made to provoke."""
+    words = "\n".join([request.system_text, *map(_said, request.messages)])
+    return crc32(MARKER.sub("", words).strip().encode("utf-8", "replace")) + variant
 
 
 def _wanted(request: CompletionRequest) -> int:

@@ -18,6 +18,9 @@ TRIES = 300
 WIDE = 8
 """Repeats beyond the least of a part that may be repeated without end."""
 
+LOOKED_AT = 32
+"""Characters: there are patterns that take `re` twice as long for each more that does not match."""
+
 PLAIN = string.ascii_lowercase + string.digits + string.ascii_uppercase
 ANY = PLAIN + " -_.!"
 PRINTED = [chr(code) for code in range(32, 127)]
@@ -39,7 +42,7 @@ def matching(pattern: str, least: int, most: int | None, dice: Dice, plausible: 
     Raises `ValueError` for a pattern that `re` cannot read, or that no text was found for.
     """
     compiled, tree = _read(pattern)
-    if _fits(compiled, plausible, least, most):
+    if len(plausible) <= LOOKED_AT and _fits(compiled, plausible, least, most):
         return plausible
     for number in range(TRIES):
         # First about as long as asked for, then of all lengths.

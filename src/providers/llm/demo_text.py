@@ -73,7 +73,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "price": ("$24.90", "$39.00", "$14.50"),
     "date": ("2026-11-12", "2026-10-03", "2026-09-21"),
     "time": ("09:00", "12:30", "18:45"),
-    "": ("{It} {phrase}", "A {it} {phrase}", "{It}, {phrase}"),
+    "": ("{It} {phrase}", "{It}: {phrase}", "{It}, {phrase}"),
 }
 """The last word of a field's name -> what it may hold."""
 
@@ -89,6 +89,9 @@ SAME = {
     "niche": "category", "region": "country", "market": "country", "telephone": "phone", "mobile": "phone",
     "postal": "zip", "postcode": "zip", "street": "address", "cost": "price", "day": "date", "faq": "question",
 }  # fmt: skip
+
+PEOPLE = frozenset({"customer", "author", "person", "user", "contact", "buyer", "reviewer", "full", "sender"})
+"""Whose name is not the product's."""
 
 NUMBERS: dict[str, tuple[float, float]] = {
     "price": (9, 60), "cost": (4, 30), "amount": (10, 90), "budget": (50, 500), "total": (20, 200),
@@ -120,7 +123,7 @@ def _role(name: str) -> str:
         for form in (word, word[:-3] + "y" if word.endswith("ies") else word.removesuffix("s")):
             known = SAME.get(form, form)
             if known in SENTENCES_FOR or known in CHOICES:
-                return known
+                return "author" if known == "name" and PEOPLE.intersection(words) else known
     return ""
 
 
@@ -155,10 +158,10 @@ def key(name: str, number: int) -> str:
 def usual(name: str, *, whole: bool) -> tuple[float, float]:
     """From where to where numbers of this name are, usually."""
     for word in reversed(_words(name)):
-        found = NUMBERS.get(word) or NUMBERS.get(word.removesuffix("s"))
+        found = NUMBERS.get(word, NUMBERS.get(word.removesuffix("s")))
         if found is not None:
             # A whole score is one of a hundred.
-            return USUAL if whole and found == (0, 1) else found
+            return USUAL if whole and found[1] <= 1 else found
     return USUAL
 
 

@@ -27,11 +27,12 @@ MANY = 400
 
 ITEMS = 3
 TRIES = 60
-DECIMAL = 2
 STEPS = tuple(Fraction(1, 10**places) for places in (2, 3, 6, 12))
 FEW_PLACES = tuple(Fraction(1, 10**places) for places in (0, 1, 2, 3, 6))
 """For decimals, whose schema does not tell how many digits they may have."""
 BOUNDS = frozenset({"minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"})
+AS_TEXT = "asText"
+"""Of a decimal: the pattern of its text."""
 TOLD = frozenset({"title", "description", "examples", "default", "deprecated", "$defs"})
 LOWER = frozenset({"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"})
 UPPER = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"})
@@ -91,6 +92,9 @@ class _Maker:
             case "integer":
                 return self._number(schema, name, whole=True)
             case "number":
+                as_text = schema.get(AS_TEXT)
+                if as_text is not None:
+                    return self._decimal(schema, name, str(as_text))
                 return self._number(schema, name, whole=False)
             case "boolean":
                 return self._dice.below(3) > 0
@@ -114,11 +118,8 @@ class _Maker:
 
     def _one_of(self, schema: Schema, word: str, name: str) -> JsonValue:
         around = {key: value for key, value in schema.items() if key not in {word, "discriminator", "default"}}
-        options = [each for each in _list(schema[word]) if each is not False]
+        options = _decimals([each for each in _list(schema[word]) if each is not False])
         filled = [each for each in options if not (isinstance(each, Mapping) and each.get("type") == "null")] or options
-        decimal = _decimal(filled)
-        if decimal is not None:
-            return self._decimal(_join(around, decimal[0]), name, decimal[1])
         # With null where little is made: it may be what ends the recursion.
         chosen = min(options, key=self._height) if self._sparing else self._dice.pick(filled)
         return self.make(_join(around, chosen) if isinstance(chosen, Mapping) else around, name)
@@ -393,16 +394,20 @@ def _tag(schema: JsonValue) -> bool:
     return isinstance(schema, Mapping) and ("const" in schema or "enum" in schema)
 
 
-def _decimal(options: Sequence[JsonValue]) -> tuple[Schema, str] | None:
-    """Where a number may be text as well: the number, and the pattern of the text, which may know of digits."""
-    if len(options) != DECIMAL:
-        return None
-    number, text = options
-    if not (isinstance(number, Mapping) and isinstance(text, Mapping)):
-        return None
-    if number.get("type") != "number" or text.get("type") != "string":
-        return None
-    return number, str(text.get("pattern", ""))
+def _decimals(options: Sequence[JsonValue]) -> list[JsonValue]:
+    """What may be a number, or then a text, is a decimal: as text it may be anything but words."""
+    found: list[JsonValue] = []
+    for each in options:
+        before = found[-1] if found else None
+        if isinstance(before, dict) and before.get("type") == "number" and _any_text(each):
+            found[-1] = {**before, AS_TEXT: _mapping(each).get("pattern", "")}
+        else:
+            found.append(each)
+    return found
+
+
+def _any_text(schema: JsonValue) -> bool:
+    return isinstance(schema, Mapping) and schema.get("type") == "string" and schema.keys() <= {"type", "pattern"}
 
 
 def _join(around: Schema, inner: Schema) -> Schema:

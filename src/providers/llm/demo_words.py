@@ -29,7 +29,7 @@ _QUOTED = re.compile(r"(?<!\w)[\"'“«]([^\"'“”«»\n]{2,60})[\"'”»](?!\
 _AFTER = re.compile(
     r"\b(?:for|about|selling|sell|promoting|promote|advertising|advertise|describing|describe|launching|launch"
     r"|reviewing|review|called|regarding|of|on)\s+"
-    r"(?:(?:a|an|the|our|my|your|this|these|new|some|following|product)\s+)*([^\n\"'.,:;!?(){}\[\]<>]+)",
+    r"(?:(?:a|an|the|our|my|your|this|these|new|some|following|product)\s+)*(?=([^\n\"'.,:;!?(){}\[\]<>]+))",
     re.IGNORECASE,
 )
 _ENDS = re.compile(
@@ -71,14 +71,20 @@ class Dice:
         return among[self.below(len(among))]
 
 
-@lru_cache(maxsize=512)
 def product(text: str) -> str:
     """What a prompt is about: what it names, else its telling words. The name of a product is about itself."""
+    return _product(text[:READ])
+
+
+@lru_cache(maxsize=512)
+def _product(text: str) -> str:
     found = named(text)
     if found:
         return found
-    words = _WORD.findall(MARKER.sub(" ", text[:READ]))
-    telling = [word for word in words if len(word) > 1 and word.lower() not in _DULL]
+    words = _WORD.findall(MARKER.sub(" ", text))
+    telling = [word for word in words if len(word) > 1 and not _dull(word)]
+    if telling and len(words) <= MOST_WORDS and not any(word.lower() in _DULL for word in words):
+        telling = words
     if len(telling) > MOST_WORDS:
         longest = sorted(dict.fromkeys(telling), key=len, reverse=True)[:2]
         telling = sorted(longest, key=telling.index)
@@ -91,9 +97,13 @@ def named(text: str) -> str:
     for pattern in (_LABELLED, _QUOTED, _AFTER):
         for match in pattern.finditer(words):
             found = _tidy(_ENDS.sub("", match.group(1)))
-            if found and not all(word.lower() in _DULL for word in found.split()):
+            if not all(map(_dull, found.split())):
                 return found
     return ""
+
+
+def _dull(word: str) -> bool:
+    return word.lower() in _DULL or word.isdigit()
 
 
 def _tidy(found: str) -> str:
@@ -108,49 +118,60 @@ def _tidy(found: str) -> str:
 def sentences(about: str, *, seed: int, words: int) -> str:
     """Plausible copy about what a prompt is about, of about so many words; the same for the same seed."""
     it = product(about)
+    its = it[:1].upper() + it[1:]
+    own = it.count(" ") + 1
     if words < SHORTEST:
-        return " ".join(f"{it} {PHRASES[seed % len(PHRASES)]} every single day".split()[: max(1, words)]).capitalize()
-    said: list[str] = []
-    count, turn, own = 0, Dice(it, seed).below(len(SENTENCES)), len(it.split())
+        return f"{its} {PHRASES[seed % len(PHRASES)]}" if words > own else " ".join(its.split()[:words])
+    turn = crc32(it.encode("utf-8", "replace")) + seed
+    # The first names it; then none comes twice before all have been.
+    template, length = NAMING[turn % len(NAMING)]
+    said, count = [template], length + own
+    turn, stride = turn // len(NAMING), STRIDES[turn % len(STRIDES)]
     while count < words:
         template, length = SENTENCES[turn % len(SENTENCES)]
-        length += own
-        if said and count + length - words > words - count:
+        turn += stride
+        length += own * template.count("{")
+        if count + length - words > words - count:
             break
-        said.append(template)
-        count += length
-        # Neighbours in the list do not follow each other, and none comes twice before all have been.
-        turn += STRIDE
-    text = " ".join(said)
-    return text.replace("{it}", it).replace("{It}", it[:1].upper() + it[1:])
+        if template != said[0] or len(said) > len(SENTENCES):
+            said.append(template)
+            count += length
+    return " ".join(said).replace("{it}", it).replace("{It}", its)
 
 
 PHRASES = ("made simple", "you will love", "done right", "worth having", "that lasts", "for real life")
 SHORTEST = 6
-STRIDE = 7
 
 SENTENCES = tuple(
-    (text, len(text.split()) - 1)
+    (text, len(text.split()) - text.count("{"))
     for text in (
-        "Meet the {it} that makes every day a little easier.",
+        "Meet the {it} that you will want to use every day.",
         "Made with care and built to last, it feels right from the first minute.",
+        "Take the {it} along: light to carry, strong enough to keep.",
         "Our customers tell us that they use it far more often than they expected.",
-        "The {it} is light enough to take along and strong enough to keep.",
+        "At home or on the way, you can count on the {it}.",
         "It arrives ready to use, so there is nothing to set up and nothing to learn.",
-        "Every detail has been thought through, from the materials to the packaging.",
-        "Whether at home or on the way, the {it} fits right in.",
-        "You get quality that you can feel at a price that makes sense.",
-        "We ship within two days and take it back within thirty, no questions asked.",
         "{It} lovers know the difference after one try.",
-        "Choose the colour that suits you and make it yours.",
-        "It makes a gift that people keep and talk about.",
+        "Every detail has been thought through, from the materials to the packaging.",
         "Thousands of people already start their day with the {it}.",
-        "Small enough for a shelf, good enough for years.",
-        "If you have been waiting for the right moment, this is it.",
-        "Simple to clean, simple to store and simply a pleasure to own.",
+        "You get quality that you can feel at a price that makes sense.",
         "With the {it}, less really is more.",
+        "We ship within two days and take it back within thirty, no questions asked.",
+        "Our {it}: for people who want things done right.",
+        "Choose the colour that suits you and make it yours.",
+        "Once you have tried our {it}, you will not go back.",
+        "It makes a gift that people keep and talk about.",
+        "{It}: small enough for a shelf, good enough for years.",
+        "If you have been waiting for the right moment, this is it.",
+        "Good days begin with the right {it}.",
+        "Simple to clean, simple to store and simply a pleasure to own.",
         "Try it for a week and see what changes.",
         "It was tested by people who are hard to please.",
         "Ask anybody who owns one.",
     )
 )
+"""Each with how many words it has beside what it is about."""
+
+NAMING = tuple(each for each in SENTENCES if "{" in each[0])
+STRIDES = (1, 3, 5, 7, 11, 13, 17)
+"""None shares a factor with the number of sentences."""

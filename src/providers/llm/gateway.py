@@ -73,14 +73,17 @@ class GatewayLlm:
 
     def __init__(self, account: Account) -> None:
         self._clock = account.clock
-        self._key = account.get("LLM_GATEWAY_SERVICE_KEY")
+        self._key = SecretText(account.get("LLM_GATEWAY_SERVICE_KEY"))
+        if not self._key.isprintable():
+            msg = "LLM_GATEWAY_SERVICE_KEY: there is a line break or the like in it"
+            raise ConfigurationError(msg, field="LLM_GATEWAY_SERVICE_KEY")
         self._provider = account.get("LLM_GATEWAY_DEFAULT_PROVIDER") or USUAL_PROVIDER
         self._model = account.get("LLM_GATEWAY_DEFAULT_MODEL")
         model = model_facts.known(self._model)
         self._sampling = model is None or model.sampling
         self._cuts = Cuts(account.store, account.base_url)
         headers: dict[str, str] = {
-            "X-Service-Key": SecretText(self._key),
+            "X-Service-Key": self._key,
             "Accept": "application/json",
             "User-Agent": account.user_agent,
         }
@@ -101,7 +104,7 @@ class GatewayLlm:
         body, limit = self._body(request), request.max_tokens
         if request.fresh:
             # Its cache goes by the prompt.
-            answer = await self._generate(_with(body, f"(Request {new_id()[:8]}.)"))
+            answer = await self._generate(_with(body, f"(Request {new_id()[-8:]}.)"))
             return answer.completion(cut=answer.tokens >= limit)
         key = self._cuts.key(body["prompt"], body["system"], body["temperature"], body["json_mode"])
         known = await self._cuts.expect(key, limit)
@@ -224,7 +227,7 @@ class GatewayLlm:
         if state is None or row is None:
             there = ", ".join(each.name for each in states)[:200] or "none"
             raise _not_ready(f"the gateway has no provider {name!r} (it has: {there})")
-        if not (state.is_enabled and row.is_enabled):
+        if not state.is_enabled:
             raise _not_ready(f"the provider {name!r} is disabled in the gateway")
         if not row.models:
             raise _not_ready(f"the provider {name!r} has no models in the gateway")
@@ -343,13 +346,13 @@ class _Generated(Reply):
     model: str
     input_tokens: Count
     output_tokens: Count
-    cost_usd: Annotated[Decimal, Field(ge=0, lt=1_000_000)]
+    cost_usd: Annotated[float, Field(ge=0, lt=1_000_000)]
     cached: bool
 
     @property
     def booked(self) -> Money:
-        """What it cost by the gateway's list, to the digits it gives."""
-        return Money(amount=self.cost_usd, currency=CURRENCY)
+        """What it cost by the gateway's list, to the digits that it writes."""
+        return Money(amount=Decimal(repr(self.cost_usd)), currency=CURRENCY)
 
 
 class _Health(Reply):

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from providers.core.models import Money
@@ -126,6 +127,7 @@ MODELS = {
 }
 
 
+@lru_cache(maxsize=256)
 def known(model: str) -> ModelFacts | None:
     """What is known of a model, by its name or its dated one (`claude-haiku-4-5-20251001`)."""
     return MODELS.get(model) or MODELS.get(DATED.sub("", model))
@@ -139,13 +141,12 @@ def cost(model: str, usage: Usage, *, batch: bool = False) -> Money | None:
     price = facts.price
     if price.long is not None and usage.prompt_tokens > price.beyond:
         price = price.long
-    amount = (
-        usage.input_tokens * price.input
-        + usage.output_tokens * price.output
-        + usage.cache_read_tokens * price.cache_read
-        + usage.cache_write_tokens * price.cache_write
-        + usage.cache_write_hour_tokens * price.cache_write_hour
-    ) / MILLION
+    amount = usage.input_tokens * price.input + usage.output_tokens * price.output
+    if usage.prompt_tokens != usage.input_tokens:
+        amount += usage.cache_read_tokens * price.cache_read
+        amount += usage.cache_write_tokens * price.cache_write
+        amount += usage.cache_write_hour_tokens * price.cache_write_hour
+    amount /= MILLION
     return Money(amount=amount * BATCH if batch else amount, currency=CURRENCY)
 
 

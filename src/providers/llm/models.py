@@ -188,6 +188,8 @@ class CompletionRequest(RequestModel):
     def _ours_last(cls, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         if messages[0].role is not Role.USER or messages[-1].role is not Role.USER:
             raise ValueError("the first and the last message must be the user's")
+        if not messages[-1].content:
+            raise ValueError("there is nothing in the last message")
         return messages
 
     @model_validator(mode="after")
@@ -258,7 +260,7 @@ class StopReason(OpenVocabulary):
     REFUSAL = "refusal"
     """The model, or what watches over it, would not answer."""
     PAUSE_TURN = "pause_turn"
-    """To be continued: send the conversation with this answer again."""
+    """The vendor stopped a long turn of its own tools."""
     CONTEXT_FULL = "model_context_window_exceeded"
     UNKNOWN = "unknown"
 

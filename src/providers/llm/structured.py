@@ -6,9 +6,9 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
-from providers.core.errors import BadResponseError
+from providers.core.errors import BadResponseError, InvalidRequestError
 from providers.core.json import from_json, to_json
 
 if TYPE_CHECKING:
@@ -35,8 +35,12 @@ class Shape(Generic[T]):
     """A type that answers are read as, and the JSON Schema of it."""
 
     def __init__(self, kind: type[T]) -> None:
-        self._adapter: TypeAdapter[T] = TypeAdapter(kind)
-        schema = cast("dict[str, JsonValue]", self._adapter.json_schema())
+        try:
+            self._adapter: TypeAdapter[T] = TypeAdapter(kind)
+            schema: dict[str, JsonValue] = self._adapter.json_schema()
+        except PydanticUserError as error:
+            msg = f"schema: pydantic cannot describe it as JSON Schema: {error.message}"
+            raise InvalidRequestError(msg, field="schema") from error
         # What refers to itself is described under its name.
         named = cast("dict[str, dict[str, JsonValue]]", schema.get("$defs", {}))
         self.wrapped = named.get(str(schema.get("$ref")).rpartition("/")[2], schema).get("type") != "object"

@@ -1,7 +1,8 @@
 """A cassette on disk: one JSON document that people can read and compare.
 
-Bodies stand there as what they are: `json` parsed, `form` by field, `text`, and everything else as `base64`; `gzip`
-says that it was compressed. A value that JSON would not give back exactly (a long number, a field twice) stays `text`.
+Bodies stand there as what they are: `json` parsed, `form` by field, `lines` of what comes by the line (event streams,
+JSON lines), `text`, and everything else as `base64`; `gzip` says that it was compressed. A value that JSON would not
+give back exactly (a long number, a field twice) stays `text`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import base64
 import binascii
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +24,7 @@ from urllib.parse import parse_qsl, urlencode
 from providers.core.json import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -36,7 +38,11 @@ except ImportError:
     _loads = json.loads
 
 FORMAT = 1
-KINDS = ("json", "form", "text", "base64")
+KINDS = ("json", "form", "lines", "text", "base64")
+LINED = re.compile(r"event-stream|jsonl|ndjson")
+"""What is in the content type of a body that comes line by line."""
+FIELD = re.compile(r"(?:data|event|id): ?")
+"""What begins a line of a server-sent event."""
 GZIP = b"\x1f\x8b"
 LARGEST_INT = 2**63
 
@@ -85,6 +91,8 @@ class Body:
             data = to_json(value)
         elif self.kind == "form" and isinstance(value, dict):
             data = urlencode(value, doseq=True).encode()
+        elif self.kind == "lines" and isinstance(value, list):
+            data = "\n".join(map(str, value)).encode()
         elif self.kind == "base64":
             data = base64.b64decode(str(value))
         else:
@@ -116,6 +124,8 @@ def read_body(content_type: str, data: bytes) -> Body:
         text = data.decode()
     except UnicodeDecodeError:
         return _binary(data)
+    if LINED.search(content_type) and _readable(text):
+        return Body("lines", [*text.split("\n")])
     if "json" in content_type or data[:1] in b"{[":
         try:
             return Body("json", exact_json(text))
@@ -125,12 +135,25 @@ def read_body(content_type: str, data: bytes) -> Body:
         fields = form_fields(text)
         if fields is not None:
             return Body("form", fields)
-    readable = all(character.isprintable() or character in "\t\r\n" for character in text)
-    return Body("text", text) if readable else _binary(data)
+    return Body("text", text) if _readable(text) else _binary(data)
+
+
+def _readable(text: str) -> bool:
+    return all(character.isprintable() or character in "\t\r\n" for character in text)
 
 
 def _binary(data: bytes) -> Body:
     return Body("base64", base64.b64encode(data).decode())
+
+
+def line_values(lines: Iterable[Json]) -> Iterator[Json]:
+    """What those of the lines are that are JSON, or an event's."""
+    for line in map(str, lines):
+        try:
+            value: Json = json.loads(FIELD.sub("", line, count=1))
+        except (ValueError, RecursionError):
+            continue
+        yield value
 
 
 def form_fields(text: str) -> JsonObject | None:

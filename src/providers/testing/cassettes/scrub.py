@@ -15,12 +15,23 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 from providers.core.redact import MASK, SHAPES, SHORTEST, Redactor, forms
-from providers.testing.cassettes.files import GZIP, Body
+from providers.testing.cassettes.files import FIELD, GZIP, Body, line_values
 
 if TYPE_CHECKING:
     from providers.testing.cassettes.files import Json
 
-REQUEST_HEADERS = frozenset({"accept", "content-encoding", "content-type", "idempotency-key", "prefer", "x-amz-target"})
+REQUEST_HEADERS = frozenset(
+    {
+        "accept",
+        "anthropic-beta",
+        "anthropic-version",
+        "content-encoding",
+        "content-type",
+        "idempotency-key",
+        "prefer",
+        "x-amz-target",
+    }
+)
 RESPONSE_HEADERS = frozenset(
     {
         "content-language",
@@ -158,6 +169,10 @@ class Scrubber:
             return Body("base64", base64.b64encode(clean).decode(), body.gzipped)
         if body.kind == "text":
             return Body("text", self._cleaned(str(body.value)), body.gzipped)
+        if body.kind == "lines" and isinstance(body.value, list):
+            # What goes over several of them first.
+            text = self.text("\n".join(map(str, body.value)))
+            return Body("lines", [self._line(line) for line in text.split("\n")], body.gzipped)
         return Body(body.kind, self.value(body.value), body.gzipped)
 
     def request_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
@@ -173,6 +188,11 @@ class Scrubber:
             for name in sorted(kept)  # libraries hand them over in any order
             if name in RESPONSE_HEADERS or RATE_HEADERS.fullmatch(name)
         }
+
+    def _line(self, line: str) -> str:
+        """JSON, or a field of an event that may be some."""
+        name = match[0] if (match := FIELD.match(line)) else ""
+        return name + self._cleaned(line[len(name) :])
 
     def _pair(self, pair: str) -> str:
         """A part of a query, in which something may be encoded."""
@@ -204,7 +224,7 @@ class Scrubber:
 def leaks(document: Json, secrets: Iterable[str]) -> list[str]:
     """Where a finished cassette still shows a secret, or something shaped like one; never the value itself.
 
-    Looks into URLs, base64, hex, gzip and JSON inside texts.
+    Looks into URLs, base64, hex, gzip and JSON inside texts, and at what the events of a stream spell together.
     """
     known = {form for secret in secrets if len(secret) >= SHORTEST for form in forms(secret)}
     found: list[str] = []
@@ -217,6 +237,9 @@ def leaks(document: Json, secrets: Iterable[str]) -> list[str]:
             inside = _inside(text, known, 0)
             if inside:
                 found.append(f"{place}: {inside}")
+    for place, text in _spelled(document, ""):
+        if any(form in text for form in known):
+            found.append(f"{place}: a secret of the settings, in pieces")
     return found
 
 
@@ -230,6 +253,23 @@ def _texts(value: Json, place: str) -> Iterator[tuple[str, str]]:
             yield from _texts(one, f"{place}[{number}]")
     elif value is not None:
         yield place, str(value)
+
+
+def _spelled(value: Json, place: str) -> Iterator[tuple[str, str]]:
+    """What bodies of many lines bring piece by piece: each field of their JSON, put together."""
+    if isinstance(value, list):
+        for number, one in enumerate(value):
+            yield from _spelled(one, f"{place}[{number}]")
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            if name != "lines" or not isinstance(one, list):
+                yield from _spelled(one, f"{place}.{name}".removeprefix("."))
+                continue
+            pieces: dict[str, list[str]] = {}
+            for line in line_values(one):
+                for where, text in _texts(line, ""):
+                    pieces.setdefault(where, []).append(text)
+            yield from ((f"{place}.lines, {where}", "".join(texts)) for where, texts in pieces.items())
 
 
 def _inside(text: str, known: set[str], depth: int) -> str:

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from providers.testing.cassettes.files import Body
+from providers.testing.cassettes.files import Body, line_values
 from providers.testing.cassettes.match import url_key
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ class Difference:
 
     Attributes:
         request: `"GET https://..."`.
-        path: where in the body, e.g. `"messages[].status"`; `"status"` and `"body"` for the reply itself.
+        path: where in the body, e.g. `"messages[].status"`, of an event `"message_start[].message.id"`; `"status"` and
+            `"body"` for the reply itself.
         was, now: the types (or the status); `""` for a field that is not there.
 
     """
@@ -68,11 +69,22 @@ def _differences(request: str, old: JsonObject, new: JsonObject) -> Iterator[Dif
     one, other = Body.of(old), Body.of(new)
     if one.kind != other.kind:
         yield Difference(request, "body", one.kind or "none", other.kind or "none")
-    elif one.kind == "json":
-        was, now = shape(one.value), shape(other.value)
+    elif one.kind in {"json", "lines"}:
+        was, now = shape(_value(one)), shape(_value(other))
         for path in [*was, *(path for path in now if path not in was)]:
             if was.get(path) != now.get(path) and not _unseen(path, was, now):
                 yield Difference(request, path or "body", _types(was, path), _types(now, path))
+
+
+def _value(body: Body) -> Json:
+    """What has a shape: of many lines, those of each type, which is what events say of themselves."""
+    if body.kind != "lines" or not isinstance(body.value, list):
+        return body.value
+    found: dict[str, Json] = {}
+    for value in line_values(body.value):
+        kind = str(value["type"]) if isinstance(value, dict) and "type" in value else "lines"
+        cast("list[Json]", found.setdefault(kind, [])).append(value)
+    return found
 
 
 def shape(value: Json) -> dict[str, set[str]]:

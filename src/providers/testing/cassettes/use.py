@@ -19,6 +19,7 @@ from providers.core.ids import IDS
 from providers.core.models import RawRequest
 from providers.core.redact import MASK, SHORTEST
 from providers.core.threads import EXECUTOR
+from providers.core.transport import HttpStream
 from providers.core.transport_aiohttp import AiohttpTransport
 from providers.runtime import Providers
 from providers.selection import require
@@ -72,6 +73,21 @@ class OneByOne:
             return await transport.send(request)
         finally:
             await transport.aclose()
+
+    async def stream(self, request: HttpRequest) -> HttpStream:
+        """See `Transport.stream`."""
+        transport = AiohttpTransport()
+        try:
+            opened = await transport.stream(request)
+        except BaseException:
+            await transport.aclose()
+            raise
+
+        async def aclose() -> None:
+            await opened.aclose()
+            await transport.aclose()
+
+        return HttpStream(opened.status, opened.headers, opened.chunks, aclose)
 
     async def aclose(self) -> None:
         """Nothing is open."""
@@ -302,26 +318,28 @@ def _clean(scrub: Scrubber, tape: Recording, facts: VendorFacts, settings: Setti
     written: dict[str, str] = {}
     for variable in facts.variables:
         value = settings.value(variable)
-        if value is None:
+        # Where the vendor is, every file says in its own words.
+        if value is None or variable.name == facts.base_url_variable:
             continue
         if variable.secret:
             scrub.add([value])
             written[variable.name] = MASK
-        elif variable.name not in keep and variable.example and len(value) >= SHORTEST:
+        elif variable.account and variable.name not in keep and variable.example and len(value) >= SHORTEST:
             scrub.add(names={value: variable.example})
             written[variable.name] = variable.example
         else:
             written[variable.name] = value
     if not tape.variables:
         tape.variables = written
-    used = settings.base_url(facts).rstrip("/")
-    if used and facts.base_url and used != facts.base_url:
-        scrub.add(hosts={used: facts.base_url})
+    used, usual = settings.base_url(facts).rstrip("/"), facts.base_url
+    # A vendor that usually is on this machine is not what tests have there.
+    if used and usual and (used != usual or network.is_loopback(urlsplit(usual).hostname)):
+        scrub.add(hosts={used: usual})
 
 
 def _must_be_live(scrub: Scrubber) -> None:
-    for used in scrub.hosts:
-        if network.is_loopback(urlsplit(used).hostname):
+    for used, usual in scrub.hosts.items():
+        if used != usual and network.is_loopback(urlsplit(used).hostname):
             msg = f"{used} is on this machine: what it answers is not live; give origin='spec' or 'emulator'"
             raise CassetteError(msg)
 

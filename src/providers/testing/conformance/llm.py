@@ -22,7 +22,7 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import ROUND_CEILING, Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NamedTuple, TypeVar, cast
@@ -68,7 +68,6 @@ from providers.llm.models import (
     ToolChoice,
     ToolResult,
 )
-from providers.llm.structured import shape_of
 from providers.testing.clock import ManualClock
 from providers.testing.conformance._suite import (
     check_model,
@@ -86,6 +85,7 @@ if TYPE_CHECKING:
     from providers import sync
     from providers.core.operation import VendorFacts
     from providers.llm.api import LlmAdapter
+    from providers.llm.models import Prompt
     from providers.runtime import Providers, Scope
 
 T = TypeVar("T")
@@ -221,6 +221,16 @@ class Named(BaseModel):
     is_new: Annotated[bool, Field(alias="isNew")] = False
 
 
+class Bounded(BaseModel):
+    """Within limits."""
+
+    rating: Annotated[int, Field(ge=1, le=5)]
+    title: Annotated[str, Field(min_length=3, max_length=40)]
+    share: Annotated[float, Field(gt=0, lt=1)]
+    tags: Annotated[list[str], Field(min_length=1, max_length=3)]
+    slug: Annotated[str, Field(pattern=r"^[a-z]+(-[a-z]+)*$")]
+
+
 class Listing(BaseModel, Generic[T]):
     """Items, and how many."""
 
@@ -258,6 +268,7 @@ SCHEMAS: dict[str, object] = {
     "a tagged union": Offers,
     "a strict model": Exact,
     "a model with aliases": Named,
+    "a model with bounds": Bounded,
     "a generic model": Listing[Ad],
     "a dataclass": Variant,
     "a typed dict": Dimensions,
@@ -362,7 +373,7 @@ class LlmConformance:
 
         async def scenario(providers: Providers) -> None:
             llm = providers.llm
-            prompts = (
+            prompts: tuple[Prompt, ...] = (
                 "Say hello to Ana.",
                 Message.user("Say hello to Ana."),
                 (Message.user("Say hello to Ana."),),
@@ -465,7 +476,7 @@ class LlmConformance:
 
         async def scenario(providers: Providers) -> None:
             llm = providers.llm
-            if await refused(harness, providers, "model", lambda: llm.complete(PROMPT, model="claude-haiku-5-5")):
+            if await refused(harness, providers, "model", lambda: llm.complete(PROMPT, model="another-one")):
                 return
             asked = [info.id for info in await llm.models() if info.retires_at is None][:3]
             assert asked
@@ -529,7 +540,7 @@ class LlmConformance:
                 accounted(marked)
             assert (await llm.complete(PROMPT, system=long, cache=CacheFor.MINUTES)).text
             tool = TOOLS[0].model_copy(update={"cache": CacheFor.MINUTES})
-            assert await llm.complete(PROMPT, tools=[tool])
+            accounted(await llm.complete(PROMPT, tools=[tool]))
 
         run(harness, scenario)
 
@@ -577,7 +588,7 @@ class LlmConformance:
 
         async def scenario(providers: Providers) -> None:
             with pytest.raises(InvalidRequestError) as caught:
-                await providers.llm.complete(**{"prompt": PROMPT, **options})
+                await providers.llm.complete(**cast("dict[str, Any]", {"prompt": PROMPT, **options}))
             error = caught.value
             assert isinstance(error, ValueError)
             assert (error.outcome, error.field) == (Outcome.NOT_APPLIED, field)
@@ -701,12 +712,10 @@ class LlmConformance:
             talk = [Message.user("How many yoga mats are in stock?")]
             if await refused(harness, providers, "tools", lambda: llm.complete(talk, tools=TOOLS)):
                 return
-            for _ in range(5):
-                answer = await llm.complete(talk, tools=TOOLS)
+            answer = await llm.complete(talk, tools=TOOLS)
+            while answer.stop_reason is StopReason.TOOL_USE:
                 accounted(answer)
                 check_model(answer)
-                if answer.stop_reason is not StopReason.TOOL_USE:
-                    break
                 assert answer.tool_calls
                 assert len({call.id for call in answer.tool_calls}) == len(answer.tool_calls)
                 assert answer.message is not None
@@ -714,6 +723,8 @@ class LlmConformance:
                 for call in answer.tool_calls:
                     SHAPES[call.name].model_validate(call.input)
                 talk.append(Message.user(*(ToolResult(call=each.id, content="7") for each in answer.tool_calls)))
+                assert len(talk) < 12
+                answer = await llm.complete(talk, tools=TOOLS)
             assert answer.stop_reason is StopReason.END_TURN
             assert answer.text
             assert answer.tool_calls == ()
@@ -733,7 +744,7 @@ class LlmConformance:
             assert first.message is not None
             for content, is_error in (("no such sku", True), ("", False)):
                 results = [ToolResult(call=one.id, content=content, is_error=is_error) for one in first.tool_calls]
-                assert await llm.complete([question, first.message, Message.user(*results)], tools=TOOLS)
+                accounted(await llm.complete([question, first.message, Message.user(*results)], tools=TOOLS))
 
         run(harness, scenario)
 
@@ -823,8 +834,7 @@ class LlmConformance:
                     seen = [await anext(events) for _ in range(many)]
                 assert seen[-1].usage.prompt_tokens > 0
                 assert all(event.type is not StreamEventType.ERROR for event in seen)
-            unopened = providers.llm.stream(PROMPT)
-            await cast("AsyncGenerator[StreamEvent]", unopened).aclose()
+            await providers.llm.stream(PROMPT).aclose()
             checked(await collect(providers.llm.stream(PROMPT)))
             assert (await providers.llm.complete(PROMPT)).text
 
@@ -1181,6 +1191,27 @@ class LlmConformance:
 
         run_with_store(harness, scenario)
 
+    def test_each_service_can_have_a_budget_of_its_own(self, harness: LlmHarness) -> None:
+        """What one has used up is not missing to another."""
+
+        async def scenario(providers: Providers, store: Ledger) -> None:
+            most = adapter(providers).at_most(question(PROMPT, max_tokens=100))
+            assert most is not None
+            limit = (most * Decimal("1.05")).quantize(Decimal("0.000001"))
+            llm = budgeted(providers, f"{limit} USD/month per service").llm
+            paid = 0
+            with pytest.raises(BudgetExceededError):
+                while paid < 10_000:
+                    await llm.complete(PROMPT, max_tokens=100, service="shopchat", fresh=True)
+                    paid += 1
+            assert paid > 0
+            before = store.spent
+            answer = await llm.complete(PROMPT, max_tokens=100, service="adscale", fresh=True)
+            assert answer.cost is not None
+            assert store.spent == before + micros(answer.cost.amount)
+
+        run_with_store(harness, scenario)
+
     def test_a_budget_counts_streams_however_they_end(self, harness: LlmHarness) -> None:
         """Read to their end, left early, or broken off."""
         ways = needed(harness.break_off, "break_off: a stream that ends in its middle")
@@ -1392,6 +1423,7 @@ def run(harness: LlmHarness, scenario: Callable[[Providers], Coroutine[object, o
 
     async def main() -> None:
         async with asyncio.timeout(PATIENCE), harness.open(clock=harness.clock) as providers:
+            await ready(providers)
             await scenario(providers)
 
     asyncio.run(main())
@@ -1405,9 +1437,18 @@ def run_with_store(
     async def main() -> None:
         store = Ledger(harness.clock)
         async with asyncio.timeout(PATIENCE), harness.open(clock=harness.clock, store=store) as providers:
+            await ready(providers)
             await scenario(providers, store)
 
     asyncio.run(main())
+
+
+async def ready(providers: Providers) -> None:
+    """A library that takes long to load comes with the first call."""
+    try:
+        providers.llm.unwrap(object)
+    except ConfigurationError:
+        await providers.llm.check()
 
 
 def adapter(providers: Scope) -> LlmAdapter:
@@ -1425,9 +1466,7 @@ def sent(harness: LlmHarness) -> list[str]:
     return list(needed(harness.sent, "sent: what the vendor was asked")())
 
 
-async def refused(
-    harness: LlmHarness, providers: Providers, name: str, call: Callable[[], Awaitable[object]]
-) -> bool:
+async def refused(harness: LlmHarness, providers: Providers, name: str, call: Callable[[], Awaitable[object]]) -> bool:
     """Whether the facts say that the vendor cannot do it; then it is asserted that it refuses, and sends nothing."""
     before = len(sent(harness))
     if not await declared(facts(providers), (name,), call):
@@ -1522,11 +1561,9 @@ def failed(harness: LlmHarness, providers: Providers, error: ProviderError, oper
     assert same_error(pickle.loads(pickle.dumps(error)), error)  # noqa: S301 (our own)
 
 
-def streaming(
-    providers: Scope, prompt: str, *, timeout: float | None = None
-) -> aclosing[AsyncGenerator[StreamEvent]]:
+def streaming(providers: Scope, prompt: str, *, timeout: float | None = None) -> aclosing[AsyncGenerator[StreamEvent]]:
     """A stream that is closed at the end of the block."""
-    return aclosing(cast("AsyncGenerator[StreamEvent]", providers.llm.stream(prompt, timeout=timeout)))
+    return aclosing(providers.llm.stream(prompt, timeout=timeout))
 
 
 async def read_into(seen: list[StreamEvent], events: AsyncIterator[StreamEvent]) -> None:
@@ -1548,9 +1585,7 @@ class Ledger(MemoryStore):
 
     spent = 0
 
-    async def add(
-        self, key: str, amount: int, *, ceiling: int | None = None, ttl: float | None = None
-    ) -> int | None:
+    async def add(self, key: str, amount: int, *, ceiling: int | None = None, ttl: float | None = None) -> int | None:
         """As it is; a budget that refuses counts nothing."""
         total = await super().add(key, amount, ceiling=ceiling, ttl=ttl)
         if total is not None and key.startswith("budget/") and f"/{model_facts.CURRENCY}/" in key:

@@ -249,9 +249,7 @@ def _show_request(request: RecordedRequest) -> JsonObject:
         "method": request.method,
         "path": request.path,
         "query": _pairs(request.query),
-        "headers": [
-            [name, "(hidden)" if name.lower() in KEYS else value] for name, value in request.headers.pairs
-        ],
+        "headers": [[name, "(hidden)" if name.lower() in KEYS else value] for name, value in request.headers.pairs],
     }
     try:
         shown["body"] = request.body.decode()
