@@ -37,9 +37,7 @@ def facts_of(facts: VendorFacts) -> Iterator[tuple[str, str]]:
         yield "Price", f"{price} {facts.currency} per {unit} (`PROVIDER_BUDGET_{facts.vendor.upper()}` limits it)"
     if not facts.demo:
         counted = " and ".join(f"{unit}s" for unit in facts.prices) if facts.rate_per is Per.UNIT else "calls"
-        rate = (
-            f"{facts.rate.per_second:g} a second, {facts.rate.burst} at once" if facts.rate else "as your account has"
-        )
+        rate = f"{shown(facts.rate.per_second)}, {facts.rate.burst} at once" if facts.rate else "as your account has"
         yield "Rate", f"{rate} (`PROVIDER_RATE_{facts.vendor.upper()}=14/second` keeps to it; it counts {counted})"
     if facts.concurrency:
         yield "In flight", f"{facts.concurrency} calls"
@@ -53,6 +51,10 @@ def facts_of(facts: VendorFacts) -> Iterator[tuple[str, str]]:
         yield f"Cannot: {what}", why
     if facts.checked:
         yield "Read", f"{facts.checked}, {facts.source}"
+
+
+def shown(per_second: float) -> str:
+    return f"{per_second:g} a second" if per_second >= 1 else f"{per_second * 60:g} a minute"
 
 
 def vendor(facts: VendorFacts) -> Iterator[str]:
@@ -84,7 +86,7 @@ def vendors() -> str:
         lines += [f"## {entry.name}: {entry.summary}", ""]
         known = catalog.built_in(entry.name)
         order = [name for name in entry.default if name in known]
-        others = [name for name in known if name not in order]
+        others = sorted((name for name in known if name not in order), key=lambda name: known[name].demo)
         which = "all of those" if entry.merged else "the first"
         lines += [
             f"Live: {which} whose credentials are complete ({', '.join(order)}), unless",

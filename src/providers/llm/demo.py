@@ -99,6 +99,8 @@ _LENGTHS = (
     (re.compile(r"\b(?:headlines?|titles?|subject|taglines?|slogans?|names?)\b", re.IGNORECASE), 5),
 )
 USUAL_LENGTH = 40
+_CODE = re.compile(r"\b[A-Z][A-Z0-9]*(?:-[A-Z0-9]+)*-?\d[A-Z0-9-]*\b")
+_CODED = re.compile(r"(?:^|_)(?:sku|id|code|number|ref|reference)$", re.IGNORECASE)
 IMAGE_TOKENS = 1_000
 
 _SECOND_TRY = correction("", UnfitError()).partition("\n")[0]
@@ -353,7 +355,8 @@ def _answer(request: CompletionRequest, word: str, variant: int) -> _Answer:
     else:
         shown = [described(part) for part in last if isinstance(part, Image)]
         heard = [_heard(request, result) for result in results]
-        text = " ".join([*shown, *heard, sentences(it, seed=seed, words=_wanted(request))])
+        # What a tool gave is the answer; otherwise there is something to write.
+        text = " ".join(heard or [*shown, sentences(it, seed=seed, words=_wanted(request))])
     return _ended(text, calls, request, in_half=word == "truncate")
 
 
@@ -412,7 +415,23 @@ def _call(request: CompletionRequest, it: str, seed: int) -> ToolCall:
     tool = next((tool for tool in request.tools if tool.name == request.tool_choice), None)
     tool = tool or max(request.tools, key=shared)
     made = example(tool.input_schema, about=it, seed=seed)
-    return ToolCall(id=f"call-{secrets.token_hex(6)}", name=tool.name, input=made if isinstance(made, dict) else {})
+    given = _with_codes(tool.input_schema, made, _said(request.messages[-1])) if isinstance(made, dict) else {}
+    return ToolCall(id=f"call-{secrets.token_hex(6)}", name=tool.name, input=given)
+
+
+def _with_codes(schema: Mapping[str, JsonValue], made: dict[str, JsonValue], said: str) -> dict[str, JsonValue]:
+    """With the codes that are in the question, for fields of any text that is one: `CORK-1` for `sku`."""
+    codes = _CODE.findall(said)
+    fields = schema.get("properties")
+    for name, field in fields.items() if codes and isinstance(fields, dict) else ():
+        free = (
+            isinstance(field, dict)
+            and field.get("type") == "string"
+            and field.keys() <= {"title", "type", "description"}
+        )
+        if free and name in made and _CODED.search(name):
+            made[name] = codes.pop(0) if len(codes) > 1 else codes[0]
+    return made
 
 
 def _heard(request: CompletionRequest, result: ToolResult) -> str:

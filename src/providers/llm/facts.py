@@ -6,8 +6,11 @@ from decimal import Decimal
 
 from providers.core.operation import Rate, Variable, VendorFacts
 
-PRICES = {"million input tokens": Decimal(2), "million output tokens": Decimal(10)}
-"""Of the usual model; what a call counts is a request, and what it costs goes by the model that answered."""
+PRICES = {
+    "million input tokens of claude-sonnet-5-5": Decimal(2),
+    "million output tokens of claude-sonnet-5-5": Decimal(10),
+}
+"""Of the usual model, for reading: a call counts as a request, and costs what the model costs that answered."""
 
 DEMO = VendorFacts(
     vendor="demo",
