@@ -13,6 +13,7 @@ from providers.core.json import from_json, to_json
 from providers.core.models import Money, Ref
 from providers.core.operation import Effect, Operation
 from providers.core.pipeline import Adapter, Metering, refuse_features
+from providers.core.telemetry import logger
 from providers.llm import model_facts
 from providers.llm.models import (
     Batch,
@@ -383,7 +384,11 @@ class Llm(Capability[LlmAdapter]):
                     spent = _spent(outcome.completion)
                     cost = None if cost is None or spent is None else cost + spent
                 yield outcome
-        await self._settle(name, cost)
+        try:
+            await self._settle(name, cost)
+        except ProviderError:
+            # They have all been handed on; what is counted is too much.
+            logger.exception("what the batch %s cost could not be counted", name)
 
     async def cancel_batch(self, ref: Ref | str, *, timeout: float | None = None) -> Batch:
         """Stop a batch; what is answered already can be read, and is paid. Raises `NotFoundError`."""
@@ -513,9 +518,12 @@ def _parsed(completion: Completion, shape: Shape[T], first: Completion | None = 
         raise _placed(
             RejectedError(f"the model would not answer{f': {why}' if why else ''}", code="refusal"), completion
         )
-    if completion.truncated:
-        raise _placed(unusable("it was cut at max_tokens; allow more", "max_tokens"), completion)
-    value = shape.read(completion.text)
+    try:
+        value = shape.read(completion.text)
+    except UnfitError:
+        if completion.truncated:
+            raise _placed(unusable("it was cut at max_tokens; allow more", "max_tokens"), completion) from None
+        raise
     fields: dict[str, Any] = {**dict(completion), "value": value}
     if first is not None:
         fields |= {"asked": 2, "usage": first.usage + completion.usage, "cost": _sum(first.cost, completion.cost)}
