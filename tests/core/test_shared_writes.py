@@ -29,10 +29,11 @@ class Shop:
     def __init__(self, server, valkey, worker, post):
         self.server, self.url, self._worker = server, valkey.url, worker
         self._post = post
+        self.vendors = {}
 
     def worker(self, job, *args):
         """A process that is about to do it."""
-        one = self._worker(job, self.url, json.dumps(self.server.env), *args)
+        one = self._worker(job, self.url, json.dumps(self.server.env | self.vendors), *args)
         assert one.hear() == "ready"
         return one
 
@@ -78,6 +79,13 @@ def stripe(valkey, worker, opened):
 
 
 @pytest.fixture
+def anthropic(valkey, worker, opened):
+    shop = Shop(opened(servers.AnthropicServer()), valkey, worker, ("POST", "/v1/messages/batches"))
+    shop.vendors = {"PROVIDER_LLM": "anthropic"}
+    return shop
+
+
+@pytest.fixture
 def paid(stripe):
     """A checkout that was paid."""
 
@@ -115,6 +123,23 @@ def test_eight_processes_with_one_key_give_back_once(stripe, paid):
     (refund,) = stripe.server.objects("refund")
     assert answers == [f"stripe:{refund['id']}"] * PROCESSES
     assert len(stripe.posts()) == 1
+
+
+def test_eight_processes_with_one_key_hand_in_one_batch(anthropic):
+    answers = together([anthropic.worker("batch", "titles-7") for _ in range(PROCESSES)])
+
+    assert len(set(answers)) == 1
+    assert answers[0].startswith("anthropic:msgbatch_")
+    assert len(anthropic.posts()) == 1
+
+
+def test_a_batch_of_a_killed_process_stays_unknown_and_is_never_handed_in_again(anthropic):
+    anthropic.killed("batch", "titles-7")
+
+    (answer,) = together([anthropic.worker("batch", "titles-7")])
+
+    assert answer == "ProviderUnavailableError unknown_outcome"
+    assert len(anthropic.posts()) == 1
 
 
 def test_a_text_of_a_killed_process_is_listed_and_found_by_the_next_one(twilio):

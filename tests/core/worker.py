@@ -15,6 +15,7 @@ from providers.core.sqlite import SqliteStore
 from providers.core.store import Meter, Store, open_store
 from providers.email import DemoEmail, EmailMessage
 from providers.errors import ProviderError
+from providers.llm import CompletionRequest, Message
 from providers.sms import SmsMessage
 
 MAIL = EmailMessage(to=("ann@example.com",), subject="Hi", text="Hello")
@@ -204,6 +205,15 @@ async def refund(url: str, environ: str, checkout: str, key: str) -> None:
             say(type(error).__name__, error.code)
 
 
+async def batch(url: str, environ: str, key: str) -> None:
+    requests = {"one": CompletionRequest(messages=(Message.user("A title for a mat."),))}
+    async with live(url, environ) as p:
+        try:
+            say((await p.llm.create_batch(requests, idempotency_key=key)).ref)
+        except ProviderError as error:
+            say(type(error).__name__, error.code)
+
+
 async def share(*args: str) -> None:
     import sharing
 
@@ -226,6 +236,7 @@ JOBS = {
     "share": share,
     "text": text,
     "refund": refund,
+    "batch": batch,
 }
 
 if __name__ == "__main__":
