@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar, cast
 
 import pytest
 
-from providers.core.errors import InvalidRequestError, Outcome, UnsupportedOperationError
+from providers.core.errors import ConfigurationError, InvalidRequestError, Outcome, UnsupportedOperationError
+from providers.core.models import CheckState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
+    from providers.core.capability import Capability
     from providers.core.errors import ProviderError
     from providers.core.models import Model
     from providers.core.operation import VendorFacts
+    from providers.core.pipeline import Adapter
+    from providers.runtime import Providers
     from providers.testing.clock import ManualClock
 
+PATIENCE = 60.0
+"""Real seconds after which a test counts as hanging."""
+
 T = TypeVar("T")
+A = TypeVar("A", bound="Adapter")
 
 
 def needs(condition: bool, what: str) -> None:  # noqa: FBT001 (read as "needs this")
@@ -87,6 +95,87 @@ def check_model(model: Model) -> None:
     assert "raw=" not in repr(model)
     with pytest.raises(ValueError, match="frozen"):
         setattr(model, next(iter(type(model).model_fields)), None)
+
+
+class Harness(Protocol):
+    """What every suite is told of an adapter: how it is opened, and its time."""
+
+    @property
+    def clock(self) -> ManualClock:
+        """Which the test moves."""
+        ...
+
+    @property
+    def open(self) -> Callable[..., Providers]:
+        """A new `Providers` on it."""
+        ...
+
+
+H = TypeVar("H", bound=Harness)
+
+
+def run(harness: Harness, scenario: Callable[[Providers], Coroutine[object, object, None]]) -> None:
+    """One scenario on one new `Providers`, which is closed after it."""
+
+    async def main() -> None:
+        async with asyncio.timeout(PATIENCE), harness.open(clock=harness.clock) as providers:
+            await scenario(providers)
+
+    asyncio.run(main())
+
+
+async def loaded(capability: Capability[A]) -> None:
+    """A library that takes long to load comes with the first call."""
+    try:
+        capability.unwrap(object)
+    except ConfigurationError:
+        await capability.check()
+
+
+async def proven(capability: Capability[A]) -> None:
+    """The credential is, for all vendors in use, or one."""
+    (result,) = await capability.check()
+    assert result.vendor == capability.vendors[0]
+    assert result.state is CheckState.OK
+    assert result.ok
+    check_model(result)
+    assert await capability.check(result.vendor)
+    await invalid("vendor", capability.check("nobody"))
+
+
+class CapabilityConformance(Generic[H]):
+    """What is promised of every capability."""
+
+    capability: ClassVar[str]
+
+    async def simplest(self, providers: Providers) -> object:
+        """The simplest call there is."""
+        return await providers.capability(self.capability).check()
+
+    def test_vendors_and_unwrap_lead_to_the_adapter(self, harness: H) -> None:
+        """And to no other."""
+
+        async def scenario(providers: Providers) -> None:
+            capability = providers.capability(self.capability)
+            await loaded(capability)
+            adapter = cast("Adapter", capability.unwrap(object))
+            assert capability.vendors == (adapter.facts.vendor,)
+            assert capability.unwrap(type(adapter)) is adapter
+            assert adapter.facts.capability == self.capability
+            with pytest.raises(ConfigurationError):
+                capability.unwrap(CapabilityConformance)
+
+        run(harness, scenario)
+
+    def test_closing_twice_is_no_error(self, harness: H) -> None:
+        """Nor is closing what was never used."""
+
+        async def scenario(providers: Providers) -> None:
+            await self.simplest(providers)
+            await providers.aclose()
+            await harness.open(clock=harness.clock).aclose()
+
+        run(harness, scenario)
 
 
 def same_error(left: ProviderError, right: ProviderError) -> bool:

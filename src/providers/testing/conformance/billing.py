@@ -47,7 +47,6 @@ from providers.billing.models import (
 )
 from providers.core.clock import utc
 from providers.core.errors import (
-    ConfigurationError,
     ConflictError,
     InvalidRequestError,
     NotFoundError,
@@ -57,11 +56,13 @@ from providers.core.errors import (
     RejectedError,
     WebhookVerificationError,
 )
-from providers.core.models import CheckState, Model, Money, RawRequest, Ref
+from providers.core.models import Model, Money, RawRequest, Ref
 from providers.core.writes import Resolution
 from providers.testing.clock import ManualClock
 from providers.testing.conformance._inbox import Inbox
 from providers.testing.conformance._suite import (
+    PATIENCE,
+    CapabilityConformance,
     check_model,
     collect,
     ended,
@@ -69,6 +70,8 @@ from providers.testing.conformance._suite import (
     invalid,
     needed,
     needs,
+    proven,
+    run,
     same_error,
 )
 
@@ -76,9 +79,6 @@ if TYPE_CHECKING:
     from providers.billing.api import BillingAdapter
     from providers.core.operation import VendorFacts
     from providers.runtime import Providers
-
-PATIENCE = 60.0
-"""Real seconds after which a test counts as hanging."""
 
 DAY = 86_400.0
 ANA, BEN = "ana@example.com", "ben@example.com"
@@ -150,8 +150,10 @@ class BillingHarness:
     pending: Callable[[], int] = lambda: 0
 
 
-class BillingConformance:
+class BillingConformance(CapabilityConformance["BillingHarness"]):
     """The promises of `providers.billing`. Subclasses give the fixture `harness`."""
+
+    capability = "billing"
 
     @pytest.fixture
     def harness(self) -> BillingHarness:
@@ -1015,34 +1017,7 @@ class BillingConformance:
         """For all vendors in use, or one."""
 
         async def scenario(providers: Providers) -> None:
-            (result,) = await providers.billing.check()
-            assert (result.vendor, result.state) == (facts(providers).vendor, CheckState.OK)
-            check_model(result)
-            assert await providers.billing.check(result.vendor)
-            await invalid("vendor", providers.billing.check("nobody"))
-
-        run(harness, scenario)
-
-    def test_vendors_and_unwrap_lead_to_the_adapter(self, harness: BillingHarness) -> None:
-        """And to no other."""
-
-        async def scenario(providers: Providers) -> None:
-            kind = type(adapter(providers))
-            assert providers.billing.vendors == (facts(providers).vendor,)
-            assert providers.billing.unwrap(kind) is adapter(providers)
-            assert facts(providers).capability == "billing"
-            with pytest.raises(ConfigurationError):
-                providers.billing.unwrap(BillingHarness)
-
-        run(harness, scenario)
-
-    def test_closing_twice_is_no_error(self, harness: BillingHarness) -> None:
-        """Nor is closing what was never used."""
-
-        async def scenario(providers: Providers) -> None:
-            await providers.billing.check()
-            await providers.aclose()
-            await harness.open(clock=harness.clock).aclose()
+            await proven(providers.billing)
 
         run(harness, scenario)
 
@@ -1084,16 +1059,6 @@ class Ear:
             calm = self._read == len(self.inbox.requests) == before and not self._harness.pending()
             quiet = quiet + 1 if calm else 0
         await self._harness.advance(seconds)
-
-
-def run(harness: BillingHarness, scenario: Callable[[Providers], Coroutine[object, object, None]]) -> None:
-    """One scenario on one new `Providers`, which is closed after it."""
-
-    async def main() -> None:
-        async with asyncio.timeout(PATIENCE), harness.open(clock=harness.clock) as providers:
-            await scenario(providers)
-
-    asyncio.run(main())
 
 
 def run_listening(

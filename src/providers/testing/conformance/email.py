@@ -18,7 +18,7 @@ import asyncio
 import base64
 import contextlib
 import pickle
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,7 +29,6 @@ import pytest
 
 from providers.core.clock import utc
 from providers.core.errors import (
-    ConfigurationError,
     ConflictError,
     InvalidRequestError,
     NotFoundError,
@@ -37,7 +36,7 @@ from providers.core.errors import (
     ProviderTimeoutError,
     WebhookVerificationError,
 )
-from providers.core.models import CheckState, RawRequest, Ref
+from providers.core.models import RawRequest, Ref
 from providers.core.sending import SendState
 from providers.email.events import EmailEvent, EmailEventType
 from providers.email.models import (
@@ -53,6 +52,8 @@ from providers.email.models import (
 from providers.testing.clock import ManualClock
 from providers.testing.conformance._inbox import Inbox
 from providers.testing.conformance._suite import (
+    PATIENCE,
+    CapabilityConformance,
     check_model,
     collect,
     declared,
@@ -62,6 +63,8 @@ from providers.testing.conformance._suite import (
     invalid,
     needed,
     needs,
+    proven,
+    run,
     same_error,
 )
 
@@ -72,9 +75,6 @@ if TYPE_CHECKING:
     from providers.runtime import Providers
 
 T = TypeVar("T")
-
-PATIENCE = 60.0
-"""Real seconds after which a test counts as hanging."""
 
 ANA, BEN, CAY = "ana@example.com", "ben@example.com", "cay@example.com"
 NASTY = '<b>O\'Neill</b> & "Söhne" 🎈'
@@ -124,14 +124,20 @@ def mail(*to: str, **changes: object) -> EmailMessage:
     return EmailMessage(**cast("dict[str, Any]", fields))
 
 
-class EmailConformance:
+class EmailConformance(CapabilityConformance["EmailHarness"]):
     """The promises of `providers.email`. Subclasses give the fixture `harness`."""
+
+    capability = "email"
 
     @pytest.fixture
     def harness(self) -> EmailHarness:
         """How the adapter under test is opened."""
         msg = f"{type(self).__name__} must give a fixture `harness`"
         raise NotImplementedError(msg)
+
+    async def simplest(self, providers: Providers) -> object:
+        """See `CapabilityConformance`."""
+        return await providers.email.send(mail())
 
     # Sending.
 
@@ -789,27 +795,8 @@ class EmailConformance:
         """For all vendors in use, or one."""
 
         async def scenario(providers: Providers) -> None:
-            (result,) = await providers.email.check()
-            assert result.vendor == facts(providers).vendor
-            assert result.state is CheckState.OK
-            assert result.ok
-            check_model(result)
-            assert await providers.email.check(result.vendor)
-            await invalid("vendor", providers.email.check("nobody"))
+            await proven(providers.email)
             assert await sent(harness, providers) == []
-
-        run(harness, scenario)
-
-    def test_vendors_and_unwrap_lead_to_the_adapter(self, harness: EmailHarness) -> None:
-        """And to no other."""
-
-        async def scenario(providers: Providers) -> None:
-            kind = type(adapter(providers))
-            assert providers.email.vendors == (facts(providers).vendor,)
-            assert providers.email.unwrap(kind) is adapter(providers)
-            assert facts(providers).capability == "email"
-            with pytest.raises(ConfigurationError):
-                providers.email.unwrap(EmailHarness)
 
         run(harness, scenario)
 
@@ -873,16 +860,6 @@ class EmailConformance:
 
         run(harness, scenario)
 
-    def test_closing_twice_is_no_error(self, harness: EmailHarness) -> None:
-        """Nor is closing what was never used."""
-
-        async def scenario(providers: Providers) -> None:
-            await providers.email.send(mail())
-            await providers.aclose()
-            await harness.open(clock=harness.clock).aclose()
-
-        run(harness, scenario)
-
 
 OPERATIONS = (
     "send", "send_campaign", "status", "suppressions", "suppress", "unsuppress", "domain", "ensure_webhook", "webhook",
@@ -896,16 +873,6 @@ CAMPAIGN = EmailMessage(
     html='<p class="{{code}}"><b>{{name}}</b> {{ name }}</p>',
     unsubscribe_url="https://shop.example.com/u/{{code}}",
 )
-
-
-def run(harness: EmailHarness, scenario: Callable[[Providers], Coroutine[object, object, None]]) -> None:
-    """One scenario on one new `Providers`, which is closed after it."""
-
-    async def main() -> None:
-        async with asyncio.timeout(PATIENCE), harness.open(clock=harness.clock) as providers:
-            await scenario(providers)
-
-    asyncio.run(main())
 
 
 def adapter(providers: Providers) -> EmailAdapter:

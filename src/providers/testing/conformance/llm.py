@@ -35,7 +35,6 @@ from typing_extensions import TypedDict
 from providers.core.errors import (
     BadResponseError,
     BudgetExceededError,
-    ConfigurationError,
     ConflictError,
     InvalidRequestError,
     NotFoundError,
@@ -46,7 +45,7 @@ from providers.core.errors import (
     RejectedError,
     UnsupportedOperationError,
 )
-from providers.core.models import CheckState, Money, Ref
+from providers.core.models import Money, Ref
 from providers.core.store import MemoryStore
 from providers.llm import model_facts
 from providers.llm.models import (
@@ -70,6 +69,8 @@ from providers.llm.models import (
 )
 from providers.testing.clock import ManualClock
 from providers.testing.conformance._suite import (
+    PATIENCE,
+    CapabilityConformance,
     check_model,
     collect,
     declared,
@@ -77,7 +78,9 @@ from providers.testing.conformance._suite import (
     ended,
     in_flight,
     invalid,
+    loaded,
     needed,
+    proven,
     same_error,
 )
 
@@ -89,9 +92,6 @@ if TYPE_CHECKING:
     from providers.runtime import Providers, Scope
 
 T = TypeVar("T")
-
-PATIENCE = 60.0
-"""Real seconds after which a test counts as hanging."""
 
 PROMPT = "Write a description of 40 words for a yoga mat."
 FEATURES = ("conversation", "images", "tools", "stop", "model", "effort", "caches")
@@ -319,14 +319,20 @@ def png(width: int = 4, height: int = 2) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-class LlmConformance:
+class LlmConformance(CapabilityConformance["LlmHarness"]):
     """The promises of `providers.llm`. Subclasses give the fixture `harness`."""
+
+    capability = "llm"
 
     @pytest.fixture
     def harness(self) -> LlmHarness:
         """How the adapter under test is opened."""
         msg = f"{type(self).__name__} must give a fixture `harness`"
         raise NotImplementedError(msg)
+
+    async def simplest(self, providers: Providers) -> object:
+        """See `CapabilityConformance`."""
+        return await providers.llm.complete(PROMPT)
 
     # Asking.
 
@@ -1353,26 +1359,8 @@ class LlmConformance:
         """For all vendors in use, or one."""
 
         async def scenario(providers: Providers) -> None:
-            (result,) = await providers.llm.check()
-            assert result.vendor == facts(providers).vendor
-            assert result.state is CheckState.OK
-            check_model(result)
-            assert await providers.llm.check(result.vendor)
-            await invalid("vendor", providers.llm.check("nobody"))
+            await proven(providers.llm)
             assert sent(harness) == []
-
-        run(harness, scenario)
-
-    def test_vendors_and_unwrap_lead_to_the_adapter(self, harness: LlmHarness) -> None:
-        """And to no other."""
-
-        async def scenario(providers: Providers) -> None:
-            kind = type(adapter(providers))
-            assert providers.llm.vendors == (facts(providers).vendor,)
-            assert providers.llm.unwrap(kind) is adapter(providers)
-            assert facts(providers).capability == "llm"
-            with pytest.raises(ConfigurationError):
-                providers.llm.unwrap(LlmHarness)
 
         run(harness, scenario)
 
@@ -1391,16 +1379,6 @@ class LlmConformance:
             assert most is not None
             assert answer.cost is not None
             assert answer.cost.amount <= most
-
-        run(harness, scenario)
-
-    def test_closing_twice_is_no_error(self, harness: LlmHarness) -> None:
-        """Nor is closing what was never used."""
-
-        async def scenario(providers: Providers) -> None:
-            await providers.llm.complete(PROMPT)
-            await providers.aclose()
-            await harness.open(clock=harness.clock).aclose()
 
         run(harness, scenario)
 
@@ -1423,7 +1401,7 @@ def run(harness: LlmHarness, scenario: Callable[[Providers], Coroutine[object, o
 
     async def main() -> None:
         async with asyncio.timeout(PATIENCE), harness.open(clock=harness.clock) as providers:
-            await ready(providers)
+            await loaded(providers.llm)
             await scenario(providers)
 
     asyncio.run(main())
@@ -1437,18 +1415,10 @@ def run_with_store(
     async def main() -> None:
         store = Ledger(harness.clock)
         async with asyncio.timeout(PATIENCE), harness.open(clock=harness.clock, store=store) as providers:
-            await ready(providers)
+            await loaded(providers.llm)
             await scenario(providers, store)
 
     asyncio.run(main())
-
-
-async def ready(providers: Providers) -> None:
-    """A library that takes long to load comes with the first call."""
-    try:
-        providers.llm.unwrap(object)
-    except ConfigurationError:
-        await providers.llm.check()
 
 
 def adapter(providers: Scope) -> LlmAdapter:

@@ -27,7 +27,6 @@ import pytest
 
 from providers.core.clock import utc
 from providers.core.errors import (
-    ConfigurationError,
     ConflictError,
     InvalidRequestError,
     NotFoundError,
@@ -38,7 +37,7 @@ from providers.core.errors import (
     UnsupportedOperationError,
     WebhookVerificationError,
 )
-from providers.core.models import CheckState, Money, RawRequest, Ref
+from providers.core.models import Money, RawRequest, Ref
 from providers.core.sending import SendState
 from providers.core.store import MemoryStore
 from providers.core.writes import Resolution
@@ -47,6 +46,8 @@ from providers.sms.models import OptOutSource, SentSms, SmsKind, SmsMessage, Sms
 from providers.testing.clock import ManualClock
 from providers.testing.conformance._inbox import Inbox
 from providers.testing.conformance._suite import (
+    PATIENCE,
+    CapabilityConformance,
     check_model,
     collect,
     declared,
@@ -55,6 +56,8 @@ from providers.testing.conformance._suite import (
     invalid,
     needed,
     needs,
+    proven,
+    run,
     same_error,
 )
 
@@ -62,9 +65,6 @@ if TYPE_CHECKING:
     from providers.core.operation import VendorFacts
     from providers.runtime import Providers, Scope
     from providers.sms.api import SmsAdapter
-
-PATIENCE = 60.0
-"""Real seconds after which a test counts as hanging."""
 
 ANA, BEN, CAY = "+12025550123", "+447700900456", "+4915550123765"
 BODY = "Your order 1001 has shipped."
@@ -117,14 +117,20 @@ def text(to: object = ANA, **changes: object) -> SmsMessage:
     return SmsMessage(**cast("dict[str, Any]", fields))
 
 
-class SmsConformance:
+class SmsConformance(CapabilityConformance["SmsHarness"]):
     """The promises of `providers.sms`. Subclasses give the fixture `harness`."""
+
+    capability = "sms"
 
     @pytest.fixture
     def harness(self) -> SmsHarness:
         """How the adapter under test is opened."""
         msg = f"{type(self).__name__} must give a fixture `harness`"
         raise NotImplementedError(msg)
+
+    async def simplest(self, providers: Providers) -> object:
+        """See `CapabilityConformance`."""
+        return await providers.sms.send(text())
 
     # Sending.
 
@@ -829,26 +835,8 @@ class SmsConformance:
         """For all vendors in use, or one."""
 
         async def scenario(providers: Providers) -> None:
-            (result,) = await providers.sms.check()
-            assert result.vendor == facts(providers).vendor
-            assert result.state is CheckState.OK
-            check_model(result)
-            assert await providers.sms.check(result.vendor)
-            await invalid("vendor", providers.sms.check("nobody"))
+            await proven(providers.sms)
             assert await sent(harness, providers) == []
-
-        run(harness, scenario)
-
-    def test_vendors_and_unwrap_lead_to_the_adapter(self, harness: SmsHarness) -> None:
-        """And to no other."""
-
-        async def scenario(providers: Providers) -> None:
-            kind = type(adapter(providers))
-            assert providers.sms.vendors == (facts(providers).vendor,)
-            assert providers.sms.unwrap(kind) is adapter(providers)
-            assert facts(providers).capability == "sms"
-            with pytest.raises(ConfigurationError):
-                providers.sms.unwrap(SmsHarness)
 
         run(harness, scenario)
 
@@ -912,30 +900,10 @@ class SmsConformance:
 
         run(harness, scenario)
 
-    def test_closing_twice_is_no_error(self, harness: SmsHarness) -> None:
-        """Nor is closing what was never used."""
-
-        async def scenario(providers: Providers) -> None:
-            await providers.sms.send(text())
-            await providers.aclose()
-            await harness.open(clock=harness.clock).aclose()
-
-        run(harness, scenario)
-
 
 OPERATIONS = ("find", "status", "opt_outs", "opt_in", "webhook")
 FEATURES = ("send_at", "valid_for", "max_price")
 """What an adapter's facts may declare as unsupported besides whole operations: fields of the message."""
-
-
-def run(harness: SmsHarness, scenario: Callable[[Providers], Coroutine[object, object, None]]) -> None:
-    """One scenario on one new `Providers`, which is closed after it."""
-
-    async def main() -> None:
-        async with asyncio.timeout(PATIENCE), harness.open(clock=harness.clock) as providers:
-            await scenario(providers)
-
-    asyncio.run(main())
 
 
 def run_with_inbox(
