@@ -147,7 +147,7 @@ class GatewayLlm:
             msg = f"the gateway's model {model} was to retire on {ends:%Y-%m-%d}: set another one there"
             raise ConfigurationError(msg, code="retired", field="LLM_GATEWAY_DEFAULT_MODEL")
         if ends is not None:
-            told.append(f"it retires on {ends:%Y-%m-%d}: set another one in the gateway before")
+            told.append(f"it retires on {ends:%Y-%m-%d}, set another one there")
         told.append(await self._lately())
         return CheckResult(vendor="gateway", state=CheckState.OK, detail="; ".join(told), expires_at=ends)
 
@@ -239,8 +239,8 @@ class GatewayLlm:
         rows = _USAGE.validate_python(response.json())
         count = sum(row.request_count for row in rows if self._provider in (row.model_extra or {}).values())
         if count:
-            return f"it answered {count} calls in the last day"
-        return "no call of the last day proves that it answers; `providers call llm.complete` would"
+            return f"answered {count} call{'s' if count > 1 else ''} in the last day"
+        return "that it answers is not proved by a call of the last day"
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.time(), UTC)
