@@ -22,6 +22,22 @@ def test_what_it_prints_is_all_that_is_needed(start, cli, monkeypatch):
     assert "sendgrid" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("vendors", "chosen"),
+    [
+        (["sendgrid"], {"PROVIDER_SMS": "demo", "PROVIDER_LLM": "demo"}),
+        (["ses", "sendgrid"], {"PROVIDER_EMAIL": "sendgrid,ses"}),
+        (["anthropic"], {"PROVIDER_LLM": "anthropic"}),
+        (["anthropic", "gateway"], {"PROVIDER_LLM": "gateway,anthropic"}),
+    ],
+)
+def test_what_would_not_be_used_by_itself_is_named(start, vendors, chosen):
+    env = json.loads(start("serve", *vendors, "--json").first_line())["env"]
+
+    assert chosen.items() <= env.items()
+    assert ("PROVIDER_EMAIL" in env) == (vendors != ["sendgrid"])
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_well_when_it_is_told_to(start, number):
     running = start("serve", "--json")

@@ -101,8 +101,12 @@ def _capability(vendor: str) -> str:
 
 def _announce(options: argparse.Namespace, servers: list[LocalServer]) -> None:
     env = {"PROVIDER_MODE": "live"}
-    served = {_capability(server.vendor) for server in servers}
-    env |= {f"PROVIDER_{name.upper()}": "demo" for name in catalog.CAPABILITIES if name not in served}
+    running = {server.vendor for server in servers}
+    for name, capability in catalog.CAPABILITIES.items():
+        served = [vendor for vendor in catalog.built_in(name) if vendor in running]
+        if served != [*capability.default[:1]]:
+            # What would not be chosen by itself is named: several of one capability, or one that must be.
+            env[f"PROVIDER_{name.upper()}"] = ",".join(served) or "demo"
     for server in servers:
         env |= server.env
     if options.json:
