@@ -159,15 +159,16 @@ def test_a_stream_that_says_nothing_any_more_ends_by_itself(line):
 
 
 def test_who_leaves_early_ends_it_at_the_vendor_too(line):
-    line.anthropic.script(f"{WORDS} " * 300)
+    line.anthropic.script(f"{WORDS} " * 1500)
     line.anthropic.hold_after(4)
 
     async def scenario():
         async with line.open(budgets={"llm": "1 USD/day"}) as p:
-            events = p.llm.stream("Count to six.")
+            events = p.llm.stream("Count to six.", max_tokens=9000)
             first = await anext(events)
             await events.aclose()
-            # It shows when the rest is written.
+            # It shows when the rest is written, once the end of the connection has come through.
+            await asyncio.sleep(0.1)
             line.anthropic.release()
             for _ in range(2000):
                 if line.anthropic.left:
