@@ -179,7 +179,7 @@ def test_a_chat_left_at_every_tenth_event_is_ended_at_the_vendor_and_settled(two
                         events.append(event)
                         if len(events) == after - FIRST:
                             break
-                await asyncio.sleep(0.002)  # so long a goodbye may take
+                await asyncio.sleep(0.01)  # so long a goodbye may take
                 two.server.release()
                 assert pieces(events) == PIECES[: after - FIRST]
                 assert not events[-1].usage.exact
