@@ -148,6 +148,12 @@ class CapabilityConformance(Generic[H]):
 
     capability: ClassVar[str]
 
+    @pytest.fixture
+    def harness(self) -> H:
+        """How the adapter under test is opened."""
+        msg = f"{type(self).__name__} must give a fixture `harness`"
+        raise NotImplementedError(msg)
+
     async def simplest(self, providers: Providers) -> object:
         """The simplest call there is."""
         return await providers.capability(self.capability).check()

@@ -155,12 +155,6 @@ class BillingConformance(CapabilityConformance["BillingHarness"]):
 
     capability = "billing"
 
-    @pytest.fixture
-    def harness(self) -> BillingHarness:
-        """How the adapter under test is opened."""
-        msg = f"{type(self).__name__} must give a fixture `harness`"
-        raise NotImplementedError(msg)
-
     # Customers.
 
     def test_a_customer_is_made_once_and_brought_up_to_date(self, harness: BillingHarness) -> None:

@@ -129,12 +129,6 @@ class EmailConformance(CapabilityConformance["EmailHarness"]):
 
     capability = "email"
 
-    @pytest.fixture
-    def harness(self) -> EmailHarness:
-        """How the adapter under test is opened."""
-        msg = f"{type(self).__name__} must give a fixture `harness`"
-        raise NotImplementedError(msg)
-
     async def simplest(self, providers: Providers) -> object:
         """See `CapabilityConformance`."""
         return await providers.email.send(mail())

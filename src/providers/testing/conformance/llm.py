@@ -324,12 +324,6 @@ class LlmConformance(CapabilityConformance["LlmHarness"]):
 
     capability = "llm"
 
-    @pytest.fixture
-    def harness(self) -> LlmHarness:
-        """How the adapter under test is opened."""
-        msg = f"{type(self).__name__} must give a fixture `harness`"
-        raise NotImplementedError(msg)
-
     async def simplest(self, providers: Providers) -> object:
         """See `CapabilityConformance`."""
         return await providers.llm.complete(PROMPT)

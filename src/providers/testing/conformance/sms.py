@@ -122,12 +122,6 @@ class SmsConformance(CapabilityConformance["SmsHarness"]):
 
     capability = "sms"
 
-    @pytest.fixture
-    def harness(self) -> SmsHarness:
-        """How the adapter under test is opened."""
-        msg = f"{type(self).__name__} must give a fixture `harness`"
-        raise NotImplementedError(msg)
-
     async def simplest(self, providers: Providers) -> object:
         """See `CapabilityConformance`."""
         return await providers.sms.send(text())
