@@ -256,11 +256,8 @@ class Pipeline:
                     failure = _named(error, adapter, seconds, sent=True)
                     if failure is None:
                         raise
-                    if call.operation.effect is Effect.READ:
-                        failure.outcome, failure.retryable = Outcome.NOT_APPLIED, failure.repeatable
-                    else:
-                        call.unknown = True
-                    await breaker.failed(failure)
+                    call.unknown |= call.operation.effect is not Effect.READ
+                    await self._failed(failure, call, target)
                     self._finish(failure, call, target)
                     raise failure from (None if failure is error else error)
                 if item is None:
@@ -370,6 +367,9 @@ class Pipeline:
                 raise named from error
         except ProviderError as error:
             await self._failed(error, call, target)
+            if call.metering is not None and error.may_have_applied:
+                # It stays counted; a next attempt has to have its own.
+                call.reserved = None
             raise
         except BaseException:
             # Cancelled, or a bug: what has left may have been applied.
@@ -389,9 +389,6 @@ class Pipeline:
             error.retryable = error.repeatable
         elif error.may_have_applied:
             call.unknown = True
-            if call.metering is not None:
-                # It stays counted; a next attempt has to have its own.
-                call.reserved = None
         await target.guards.breaker.failed(error)
         if isinstance(error, RateLimitedError) and error.retry_after and target.guards.limiter is not None:
             await target.guards.health.pause(error.retry_after)

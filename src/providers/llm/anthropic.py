@@ -31,7 +31,7 @@ from providers.llm.anthropic_messages import VENDOR, Block, ListReply
 from providers.llm.anthropic_stream import Reading
 from providers.llm.facts import ANTHROPIC
 from providers.llm.models import BatchOutcome, BatchOutcomeState, BatchState, Lifecycle
-from providers.llm.tokens import most_input_tokens
+from providers.llm.tokens import most_cost
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -90,10 +90,7 @@ class AnthropicLlm:
 
     def at_most(self, request: CompletionRequest) -> Decimal | None:
         """As if every byte were a token, and `max_tokens` were used up."""
-        facts = model_facts.known(request.model or self._model)
-        if facts is None or facts.price is None:
-            return None
-        return model_facts.at_most(facts.price, most_input_tokens(request), request.max_tokens, caches=request.caches)
+        return most_cost(request, request.model or self._model)
 
     async def complete(self, request: CompletionRequest) -> Completion:
         """`POST /v1/messages`."""

@@ -146,11 +146,7 @@ class DemoLlm:
 
     def at_most(self, request: CompletionRequest) -> Decimal | None:
         """By the list of prices."""
-        facts = model_facts.known(request.model or MODEL)
-        if facts is None or facts.price is None:
-            return None
-        most = tokens.most_input_tokens(request)
-        return model_facts.at_most(facts.price, most, request.max_tokens, caches=request.caches)
+        return tokens.most_cost(request, request.model or MODEL)
 
     async def complete(self, request: CompletionRequest) -> Completion:
         """Words, JSON that fits the schema, or calls of the tools; the same for the same request unless `fresh`."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from providers.core.json import to_json
+from providers.llm import model_facts
 from providers.llm.models import Image
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from providers.llm.models import CompletionRequest
 
 IMAGE_TOKENS = 5_000
@@ -32,6 +35,14 @@ def most_input_tokens(request: CompletionRequest) -> int:
         words += len(to_json(extra)) if extra else 0
     words += sum(len(tool.description.encode()) + len(tool.name) for tool in request.tools)
     return words + images * IMAGE_TOKENS
+
+
+def most_cost(request: CompletionRequest, model: str) -> Decimal | None:
+    """What the request may cost at the most at this model, in USD; None where its price is not known."""
+    facts = model_facts.known(model)
+    if facts is None or facts.price is None:
+        return None
+    return model_facts.at_most(facts.price, most_input_tokens(request), request.max_tokens, caches=request.caches)
 
 
 def reckon(text: str) -> int:
