@@ -42,6 +42,7 @@ async def measure(report: Report) -> None:
         "us",
     )
     report.at_most("demo: make and send a message", await cpu(lambda: demo.email.send(setup.message())), 30, "us")
+    report.at_most("cache hit", await cpu(demo.llm.models), 30, "us")
 
 
 def run(report: Report) -> None:

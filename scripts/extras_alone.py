@@ -33,8 +33,11 @@ ENABLES = {
         "providers.llm.demo",
         "providers.runtime",
         "providers.sms.demo",
+        "providers.sourcing.demo",
     ],
     "http": ["providers.core.transport_aiohttp"],
+    "aliexpress": ["providers.sourcing.aliexpress"],
+    "cjdropshipping": ["providers.sourcing.cjdropshipping"],
     "sendgrid": ["providers.email.sendgrid"],
     "ses": ["providers.email.ses", "providers.vendors.aws", "providers.vendors.sns"],
     "twilio": ["providers.sms.twilio"],
@@ -62,6 +65,8 @@ ENABLES = {
         "providers.llm.gateway",
         "providers.sms.sns",
         "providers.sms.twilio",
+        "providers.sourcing.aliexpress",
+        "providers.sourcing.cjdropshipping",
     ],
 }
 

@@ -36,9 +36,14 @@ def facts_of(facts: VendorFacts) -> Iterator[tuple[str, str]]:
     for unit, price in facts.prices.items():
         yield "Price", f"{price} {facts.currency} per {unit} (`PROVIDER_BUDGET_{facts.vendor.upper()}` limits it)"
     if not facts.demo:
-        counted = " and ".join(f"{unit}s" for unit in facts.prices) if facts.rate_per is Per.UNIT else "calls"
+        units = " and ".join(f"{unit}s" for unit in facts.prices)
+        counted = {Per.UNIT: units, Per.CALL: "calls", Per.REQUEST: "requests"}[facts.rate_per]
         rate = f"{shown(facts.rate.per_second)}, {facts.rate.burst} at once" if facts.rate else "as your account has"
         yield "Rate", f"{rate} (`PROVIDER_RATE_{facts.vendor.upper()}=14/second` keeps to it; it counts {counted})"
+    if facts.points is not None:
+        costs = ", ".join(f"`{operation}` {cost}" for operation, cost in facts.points.costs.items())
+        setting = f"PROVIDER_POINTS_{facts.vendor.upper()}={facts.points.per_day}/day"
+        yield "Points", f"{facts.points.per_day:,} a day, refilled evenly (`{setting}`): {costs}"
     if facts.concurrency:
         yield "In flight", f"{facts.concurrency} calls"
     for name, number in facts.limits.items():

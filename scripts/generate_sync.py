@@ -20,7 +20,7 @@ SOURCES = ROOT / "src"
 
 INTERNAL = {
     "Capability": {"route", "context"},
-    "Writes": {"once", "note_unknown", "settle"},
+    "Writes": {"once", "note_unknown", "settle", "settled"},
 }
 """Public methods that are for the rest of the package, not for its callers."""
 

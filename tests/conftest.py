@@ -32,7 +32,9 @@ settings.load_profile("suite")
 
 PREFIXES = (
     "PROVIDER_",
+    "ALIEXPRESS_",
     "ANTHROPIC_",
+    "CJDROPSHIP_",
     "LLM_GATEWAY_",
     "SENDGRID_",
     "SES_",

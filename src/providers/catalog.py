@@ -39,6 +39,14 @@ CAPABILITIES: Mapping[str, CapabilityEntry] = {
     entry.name: entry
     for entry in (
         CapabilityEntry(
+            name="sourcing",
+            summary="products of suppliers: search, prices, orders, parcels",
+            api="providers.sourcing.api:Sourcing",
+            facts="providers.sourcing.facts:FACTS",
+            default=("aliexpress", "cjdropshipping"),
+            merged=True,
+        ),
+        CapabilityEntry(
             name="email",
             summary="transactional mail and campaigns",
             api="providers.email.api:Email",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from providers.email.api import Email
     from providers.llm.api import Llm
     from providers.sms.api import Sms
+    from providers.sourcing.api import Sourcing
 
 LONGEST_TENANT = 200
 
@@ -49,6 +50,11 @@ class Scope:
     def __repr__(self) -> str:
         tenant = f", tenant={self._tenant.name!r}" if self._tenant.name else ""
         return f"{type(self).__name__}({self._shared.settings!r}{tenant})"
+
+    @property
+    def sourcing(self) -> Sourcing:
+        """Suppliers."""
+        return cast("Sourcing", self._made.get("sourcing") or self.capability("sourcing"))
 
     @property
     def email(self) -> Email:

@@ -138,7 +138,8 @@ def unknown_settings(settings: Settings) -> list[str]:
         known |= {f"PROVIDER_{capability.upper()}", f"PROVIDER_BUDGET_{capability.upper()}"}
     for vendor in vendor_names(settings):
         name = vendor.upper()
-        known |= {f"PROVIDER_{name}_BASE_URL", f"PROVIDER_BUDGET_{name}", f"PROVIDER_RATE_{name}"}
+        known |= {f"PROVIDER_{name}_BASE_URL"}
+        known |= {f"PROVIDER_{setting}_{name}" for setting in ("BUDGET", "RATE", "POINTS")}
     wrong = [name for name in settings.provider_names() if name.removesuffix("_FILE") not in known]
     capabilities = ", ".join(catalog.CAPABILITIES)
     strange = [name for name in settings.chosen_for() if name not in catalog.CAPABILITIES]

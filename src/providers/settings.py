@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -13,12 +14,13 @@ from pydantic import SecretStr
 
 from providers.core.account import as_flag
 from providers.core.errors import ConfigurationError
-from providers.core.operation import Rate
+from providers.core.operation import Points, Rate
 
 if TYPE_CHECKING:
     from providers.core.operation import Variable, VendorFacts
 
 PREFIX = "PROVIDER_"
+POINTS = re.compile(r"(?P<number>[1-9]\d{0,11})\s*/\s*day")
 PRODUCTION = frozenset({"production", "prod", "live"})
 
 
@@ -153,6 +155,21 @@ class Settings:
         name = f"PROVIDER_RATE_{facts.vendor.upper()}"
         text = self.text(name)
         return Rate.parse(text, name) if text else facts.rate
+
+    def points(self, facts: VendorFacts) -> Points | None:
+        """What a vendor's calls draw on: as many a day as `PROVIDER_POINTS_<VENDOR>` says, else what its facts say."""
+        name = f"PROVIDER_POINTS_{facts.vendor.upper()}"
+        text = self.text(name)
+        if not text:
+            return facts.points
+        match = POINTS.fullmatch(text)
+        if match is None:
+            msg = f"{name}: {text[:40]!r} is no number of points; write 50000/day"
+            raise ConfigurationError(msg, field=name)
+        if facts.points is None:
+            msg = f"{name}: calls of {facts.title} cost no points"
+            raise ConfigurationError(msg, field=name)
+        return Points(per_day=int(match["number"]), costs=facts.points.costs)
 
     def webhook_url(self, capability: str, vendor: str) -> str:
         """Where a made-up vendor delivers its webhooks."""

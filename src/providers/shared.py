@@ -9,10 +9,11 @@ from weakref import WeakSet
 
 import providers
 from providers.core.errors import ConfigurationError
+from providers.core.operation import Per
 from providers.core.redact import Redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from providers.core.clock import Clock
     from providers.core.operation import VendorFacts
@@ -61,7 +62,11 @@ class Shared:
         self.clients: Clients = Clients()
         self._threads: dict[str, Threads] = {}
         self.pipeline: Pipeline = Pipeline(
-            self.clock, self.store, self.writes, Cache(self.store), tuple(default_hooks() if hooks is None else hooks)
+            self.clock,
+            self.store,
+            self.writes,
+            Cache(self.store, self.clock),
+            tuple(default_hooks() if hooks is None else hooks),
         )
         self._transport = transport
         self._guards: OrderedDict[str, Guards] = OrderedDict()
@@ -79,6 +84,15 @@ class Shared:
                 raise ConfigurationError(msg) from error
             self._transport = AiohttpTransport()
         return self._transport
+
+    def http_of(self, facts: VendorFacts, account: str) -> Callable[[], Transport]:
+        """The transport of one account: where the vendor counts requests, they keep to its rate."""
+        limiter = self.guards(facts, account).limiter if facts.rate_per is Per.REQUEST else None
+        if limiter is None:
+            return self.http
+        from providers.core.limits import RatedTransport
+
+        return lambda: RatedTransport(self.http(), limiter)
 
     def threads(self, facts: VendorFacts) -> Threads:
         """Where a vendor's blocking library runs; its threads are started by its first calls."""
@@ -115,6 +129,7 @@ class Shared:
                     account,
                     rate=self.settings.rate(facts),
                     per=facts.rate_per,
+                    points=self.settings.points(facts),
                     concurrency=facts.concurrency,
                     health=health,
                     store=self.store,

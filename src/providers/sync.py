@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from providers.llm._sync import Llm
     from providers.selection import Selection
     from providers.sms._sync import Sms
+    from providers.sourcing._sync import Sourcing
 
 __all__ = [
     "Billing",
@@ -62,6 +63,7 @@ _HOMES = {
     "Email": "email._sync",
     "Llm": "llm._sync",
     "Sms": "sms._sync",
+    "Sourcing": "sourcing._sync",
     "CampaignStatus": "email._sync",
 }
 
@@ -95,6 +97,11 @@ class Scope:
 
     def __repr__(self) -> str:
         return f"sync.{self._twin()!r}"
+
+    @property
+    def sourcing(self) -> Sourcing:
+        """Suppliers."""
+        return cast("Sourcing", self._made.get("sourcing") or self.capability("sourcing"))
 
     @property
     def email(self) -> Email:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -134,7 +135,7 @@ class Accounts:
             facts=facts,
             credentials=values,
             base_url=shared.settings.base_url(facts),
-            http=shared.http,
+            http=shared.http_of(facts, self._account_id(facts)),
             threads=shared.threads(facts),
             clients=shared.clients,
             store=shared.store,
@@ -142,12 +143,19 @@ class Accounts:
             faults=shared.faults,
             deliver=shared.deliver,
             user_agent=shared.user_agent,
+            id=self._account_id(facts),
+            conceal=self._redact.add,
+            hand_back=partial(self._hand_back, facts),
             tenant=self._tenant.name,
             webhook_url=shared.settings.webhook_url(facts.capability, facts.vendor),
         )
         adapter = catalog.adapter_class(facts)(account)
         shared.adapters.add(adapter)
         return adapter
+
+    async def _hand_back(self, facts: VendorFacts, values: Mapping[str, str]) -> None:
+        if self._tenant.source is not None:
+            await self._tenant.source.put(facts.vendor, values)
 
     def _values(self, facts: VendorFacts, own: Mapping[str, str]) -> dict[str, SecretStr]:
         values = self._shared.settings.credentials(facts)

@@ -95,7 +95,7 @@ def test_importing_the_package_takes_at_most_ten_milliseconds() -> None:
 
 
 def test_opening_loads_no_http_no_vendor_and_nothing_heavy() -> None:
-    capabilities = "('email', 'sms', 'billing', 'llm')"
+    capabilities = "('email', 'sms', 'billing', 'llm', 'sourcing')"
     loaded, _ = fresh(f"from providers import Providers, Settings\nProviders({SETTINGS}, capabilities={capabilities})")
 
     assert "providers.runtime" in loaded
@@ -109,7 +109,24 @@ def test_naming_what_one_needs_to_open_loads_no_event_loop() -> None:
     assert not loaded & (HTTP | VENDORS | HEAVY)
 
 
-DEMO = {"email": DEMO_MAIL, "sms": DEMO_TEXT, "billing": DEMO_CHECKOUT, "llm": DEMO_WORDS}
+DEMO_SEARCH = f"""
+import asyncio
+from providers import Providers, Settings
+
+async def main():
+    async with Providers({SETTINGS}) as p:
+        await p.sourcing.search("yoga mat", country="US")
+
+asyncio.run(main())
+"""
+
+DEMO = {
+    "email": DEMO_MAIL,
+    "sms": DEMO_TEXT,
+    "billing": DEMO_CHECKOUT,
+    "llm": DEMO_WORDS,
+    "sourcing": DEMO_SEARCH,
+}
 
 
 @pytest.mark.parametrize("capability", DEMO)
@@ -121,6 +138,7 @@ def test_demo_loads_no_http_library_no_vendor_no_other_capability_and_nothing_he
     others = tuple(f"providers.{name}.api" for name in DEMO if name != capability)
     assert not {name for name in loaded if name.startswith(("providers.testing", "providers.vendors", *others))}
     live = ("email.sendgrid", "sms.twilio", "sms.sns", "billing.stripe", "llm.gateway", "llm.anthropic")
+    live += ("sourcing.aliexpress", "sourcing.cjdropshipping")
     assert not {f"providers.{path}" for path in live} & loaded
 
 
@@ -136,7 +154,7 @@ for name in catalog.CAPABILITIES:
 
     assert not loaded & (HTTP | VENDORS | HEAVY | {"asyncio"})
     assert not {name for name in loaded if name.endswith((".demo", ".sendgrid", ".twilio", ".stripe", ".sns", ".api"))}
-    assert not {name for name in loaded if name.endswith((".gateway", ".anthropic"))}
+    assert not {name for name in loaded if name.endswith((".gateway", ".anthropic", ".aliexpress", ".cjdropshipping"))}
 
 
 LIVE = {
@@ -156,6 +174,13 @@ LIVE = {
     ),
     "stripe": ("billing", "StripeBilling", {"STRIPE_SECRET_KEY": "sk_test_k"}, {"stripe"}),
     "gateway": ("llm", "GatewayLlm", {"LLM_GATEWAY_SERVICE_KEY": "k"}, set()),
+    "aliexpress": (
+        "sourcing",
+        "AliExpressSourcing",
+        {"ALIEXPRESS_APP_KEY": "1", "ALIEXPRESS_APP_SECRET": "s", "ALIEXPRESS_ACCESS_TOKEN": "t"},
+        set(),
+    ),
+    "cjdropshipping": ("sourcing", "CjSourcing", {"CJDROPSHIP_API_KEY": "CJ1@api@k"}, set()),
     "anthropic": ("llm", "AnthropicLlm", {"ANTHROPIC_API_KEY": "sk-ant-k", "PROVIDER_LLM": "anthropic"}, {"anthropic"}),
 }
 
@@ -184,6 +209,7 @@ PACKAGES = [
     "providers.sms",
     "providers.billing",
     "providers.llm",
+    "providers.sourcing",
     "providers.testing",
     "providers.testing.servers",
 ]
@@ -213,6 +239,7 @@ def test_lazy_packages_are_honest_about_names_that_do_not_exist(name: str) -> No
 
 def test_a_star_import_gives_all_public_names() -> None:
     names = {"email": "EmailMessage", "sms": "SmsMessage", "billing": "CheckoutLine", "llm": "Message"}
+    names["sourcing"] = "Product"
     stars = "\n".join(f"from providers.{capability} import *" for capability in names)
     loaded, _ = fresh(f"from providers import *\n{stars}\nProviders, errors, {', '.join(names.values())}")
 

@@ -83,6 +83,20 @@ def test_words_in_demo(parts):
     assert {"demo-1", "claude-sonnet-5-5"} <= {model["id"] for model in models}
 
 
+def test_suppliers_in_demo(parts):
+    page, product, hostile, prices, quotes, order, followed, gone = parts["sourcing"]
+
+    assert {item["source"] for item in page["items"]} == {"aliexpress", "cjdropshipping", "spocket", "manual"}
+    assert (page["errors"], product["source_id"]) == ({}, page["items"][0]["source_id"])
+    assert product["shipping"]["cost"]["currency"] == "USD"
+    assert (hostile["error"], hostile["field"]) == ("InvalidRequestError", "url")
+    assert [one["price"] and one["price"]["currency"] for one in prices] == ["EUR"] * 6 + [None]
+    assert len(quotes) > 1
+    assert (len(order["refs"]), {part["state"] for part in order["parts"]}) == (4, {"unpaid"})
+    assert {one["tracking"]["state"] for one in followed} == {"pending"}
+    assert gone["error"] == "NotFoundError"
+
+
 def test_it_can_be_taken_twice_on_the_same_state(cli, monkeypatch, tmp_path):
     monkeypatch.setenv("PROVIDER_STATE_URL", f"sqlite:///{tmp_path}/state.sqlite")
 
@@ -111,9 +125,9 @@ class TestLive:
     def _live(self, monkeypatch, sendgrid):
         for name, value in sendgrid.env.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setenv("PROVIDER_SMS", "demo")
-        monkeypatch.setenv("PROVIDER_BILLING", "demo")
-        monkeypatch.setenv("PROVIDER_LLM", "demo")
+        for name in catalog.CAPABILITIES:
+            if name != "email":
+                monkeypatch.setenv(f"PROVIDER_{name.upper()}", "demo")
 
     def test_it_asks_whom_to_write_to_before_anything_is_sent(self, cli, sendgrid):
         result = cli("tour")
@@ -155,7 +169,7 @@ class TestLive:
 def served(*servers, **options):
     """What points at local vendors, in a process's environment; what they do not serve is demo."""
     live = {"PROVIDER_MODE": "live"}
-    demo = {"PROVIDER_EMAIL": "demo", "PROVIDER_SMS": "demo", "PROVIDER_BILLING": "demo", "PROVIDER_LLM": "demo"}
+    demo = {f"PROVIDER_{name.upper()}": "demo" for name in catalog.CAPABILITIES}
     given = live | demo | {name: value for server in servers for name, value in server.env.items()} | options
     return {name: value for name, value in given.items() if value}
 

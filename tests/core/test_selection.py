@@ -110,7 +110,7 @@ def test_every_problem_of_every_capability_is_told_at_once(chat):
 
     assert "PROVIDER_EMIAL is not a setting" in text
     assert "there is no vendor 'three' for chat; valid: demo, one, two" in text
-    assert "there is no capability 'telepathy'; valid: email, sms, billing, llm, chat" in text
+    assert "there is no capability 'telepathy'; valid: sourcing, email, sms, billing, llm, chat" in text
 
 
 def test_a_named_vendor_with_missing_credentials_is_refused_even_beside_a_complete_one(chat):
@@ -166,6 +166,7 @@ def test_settings_of_every_vendor_are_known(vendor):
         f"PROVIDER_{vendor}_BASE_URL": "http://127.0.0.1:1",
         f"PROVIDER_BUDGET_{vendor}": "10/day",
         f"PROVIDER_RATE_{vendor}": "5/second",
+        f"PROVIDER_POINTS_{vendor}": "50000/day",
     }
     assert chosen(environ) == ["demo"]
 
@@ -181,10 +182,10 @@ def test_an_unknown_vendor_lists_the_valid_ones():
 
 
 def test_an_unknown_capability_lists_the_valid_ones():
-    assert "there is no capability 'emial'; valid: email" in refusal(capabilities=("emial",))
-    with pytest.raises(ConfigurationError, match="valid: email"):
+    assert "there is no capability 'emial'; valid: sourcing" in refusal(capabilities=("emial",))
+    with pytest.raises(ConfigurationError, match="valid: sourcing"):
         Providers(settings({"PROVIDER_CAPABILITIES": "emial"}))
-    with pytest.raises(ConfigurationError, match="valid: email"):
+    with pytest.raises(ConfigurationError, match="valid: sourcing"):
         Providers(settings()).capability("emial")
 
 

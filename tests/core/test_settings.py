@@ -2,12 +2,13 @@
 
 import os
 import sys
+from dataclasses import replace
 
 import pytest
 from pydantic import SecretStr
 
 from providers import Mode, Settings
-from providers.core.operation import Variable
+from providers.core.operation import Points, Variable
 from providers.email.facts import SENDGRID
 from providers.errors import ConfigurationError
 from providers.llm.facts import GATEWAY
@@ -241,3 +242,33 @@ def test_without_a_file_the_library_that_reads_it_is_not_loaded(monkeypatch, tmp
 
 def test_a_variable_without_aliases_has_one_name():
     assert Settings(environ={"A_B": "1"}, env_file=None).value(Variable(name="A_B", purpose="")) == "1"
+
+
+POINTED = replace(SENDGRID, points=Points(per_day=50_000, costs={"search": 50}))
+
+
+@pytest.mark.parametrize(("text", "number"), [("80000/day", 80_000), (" 1 / day ", 1)])
+def test_how_many_points_an_account_has_can_be_set(text, number):
+    settings = Settings(environ={"PROVIDER_POINTS_SENDGRID": text}, env_file=None)
+    assert settings.points(POINTED) == Points(per_day=number, costs={"search": 50})
+
+
+def test_without_the_setting_points_are_what_the_vendor_is_known_to_give():
+    settings = Settings(environ={}, env_file=None)
+    assert settings.points(POINTED) is POINTED.points
+    assert settings.points(SENDGRID) is None
+
+
+@pytest.mark.parametrize("text", ["80000", "0/day", "-1/day", "1.5/day", "80,000/day", "80000/hour", "unlimited"])
+def test_points_that_cannot_be_read_are_refused_by_name(text):
+    settings = Settings(environ={"PROVIDER_POINTS_SENDGRID": text}, env_file=None)
+    with pytest.raises(ConfigurationError, match="write 50000/day") as caught:
+        settings.points(POINTED)
+    assert caught.value.field == "PROVIDER_POINTS_SENDGRID"
+
+
+def test_points_for_a_vendor_that_has_none_are_refused():
+    settings = Settings(environ={"PROVIDER_POINTS_SENDGRID": "5/day"}, env_file=None)
+    with pytest.raises(ConfigurationError, match="SendGrid cost no points") as caught:
+        settings.points(SENDGRID)
+    assert caught.value.field == "PROVIDER_POINTS_SENDGRID"

@@ -17,9 +17,9 @@ class Crowd:
         self.workers = workers
         self.folder = folder
 
-    def do(self, vendor, mails, *, keys=False, **environ):
+    def do(self, vendor, mails, *, keys=False, requests=1, **environ):
         """What each answered, and what came to the vendor."""
-        job = json.dumps({"vendor": vendor, "mails": mails, "keys": keys, "environ": environ})
+        job = json.dumps({"vendor": vendor, "mails": mails, "keys": keys, "requests": requests, "environ": environ})
         for worker in self.workers:
             worker.say(job)
         answers = [json.loads(worker.hear()) for worker in self.workers]
@@ -40,7 +40,7 @@ def crowd(worker, valkey, tmp_path):
         assert not one.end()
 
 
-def test_sixteen_processes_pass_neither_a_budget_nor_a_rate_and_send_nothing_twice(crowd):
+def test_sixteen_processes_pass_neither_a_budget_nor_a_rate_nor_points_and_send_nothing_twice(crowd):
     answers, arrived = crowd.do("purse", 100, PROVIDER_BUDGET_PURSE="1000/day")
     assert len(arrived) == sum(len(answer["sent"]) for answer in answers) == 1000
     assert sum(answer["refused"] for answer in answers) == 600
@@ -53,11 +53,18 @@ def test_sixteen_processes_pass_neither_a_budget_nor_a_rate_and_send_nothing_twi
     assert all(answer["sent"] == answers[0]["sent"] for answer in answers)
     assert len(answers[0]["sent"]) == 200
 
-    answers, arrived = crowd.do("paced", 7, PROVIDER_RATE_PACED="50/second")
-    moments = [at for at, _ in arrived]
-    assert len(moments) == 7 * PROCESSES
-    late = max(answer["late"] for answer in answers)
-    busiest = max(bisect_right(moments, first + 1) - place for place, first in enumerate(moments))
-    # Both ends of the second count, and who was told or woken late may meet those after it.
-    assert 45 <= busiest <= 51 + 50 * late
-    assert moments[-1] - moments[0] >= (len(moments) - 1) / 50 - late
+    # A request for each mail, or three.
+    for vendor, mails, requests in (("paced", 7, 1), ("counted", 3, 3)):
+        rate = {f"PROVIDER_RATE_{vendor.upper()}": "50/second"}
+        answers, arrived = crowd.do(vendor, mails, requests=requests, **rate)
+        moments = [at for at, _ in arrived]
+        assert len(moments) == mails * requests * PROCESSES
+        late = max(answer["late"] for answer in answers)
+        busiest = max(bisect_right(moments, first + 1) - place for place, first in enumerate(moments))
+        # Both ends of the second count, and who was told or woken late may meet those after it.
+        assert 45 <= busiest <= 51 + 50 * late
+        assert moments[-1] - moments[0] >= (len(moments) - 1) / 50 - late
+
+    answers, arrived = crowd.do("pointed", 20, PROVIDER_POINTS_POINTED="1000/day")
+    assert len(arrived) == sum(len(answer["sent"]) for answer in answers) == 100
+    assert sum(answer["refused"] for answer in answers) == 220

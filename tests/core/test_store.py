@@ -206,6 +206,36 @@ class StoreConformance:
 
         assert run(scenario()) == pytest.approx([0, 5, 6], abs=self.drift)
 
+    def test_several_places_are_ours_when_all_are_there(self, store, run):
+        async def scenario():
+            return [await store.take(Meter("m", 1, 10, count)) for count in (8, 2, 5, 1)]
+
+        assert run(scenario()) == pytest.approx([0, 0, 5, 6], abs=self.drift)
+
+    def test_places_too_far_away_are_left_to_those_who_need_fewer(self, store, run):
+        async def scenario():
+            await store.take(Meter("m", 1, 10, 8))
+            refused = await store.take(Meter("m", 1, 10, 5, patience=2))
+            return refused, await store.take(Meter("m", 1, 10, 2, patience=2))
+
+        assert run(scenario()) == pytest.approx((3, 0), abs=self.drift)
+
+    def test_more_places_than_a_meter_holds_are_ours_when_it_is_full_and_the_next_wait_for_the_rest(self, store, run):
+        async def scenario():
+            return [await store.take(Meter("m", 1, 10, count)) for count in (25, 25, 1)]
+
+        assert run(scenario()) == pytest.approx([0, 25, 41], abs=self.drift)
+
+    def test_places_can_be_given_back_but_never_fill_a_meter_beyond_its_burst(self, store, run):
+        async def scenario():
+            await store.take(Meter("m", 1, 10, 10))
+            await store.take(Meter("m", 1, 10, -4))
+            waits = [await store.take(Meter("m", 1, 10, count)) for count in (4, 1)]
+            await store.take(Meter("m", 1, 10, -1000))
+            return waits + [await store.take(Meter("m", 1, 10, count)) for count in (10, 1)]
+
+        assert run(scenario()) == pytest.approx([0, 1, 0, 1], abs=self.drift)
+
     def test_a_meter_gives_its_burst_at_once_and_then_its_rate(self, store, run, clock):
         async def scenario():
             waits = [await store.take(Meter("m", 2, 3)) for _ in range(5)]
@@ -464,18 +494,23 @@ def test_other_urls_are_refused_without_showing_what_they_hold(url, clock):
 @given(
     rate=st.floats(0.01, 1000),
     burst=st.integers(1, 50),
-    pauses=st.lists(st.one_of(st.just(0.0), st.floats(0, 100)), max_size=60),
+    arrivals=st.lists(
+        st.tuples(st.one_of(st.just(0.0), st.floats(0, 100)), st.one_of(st.just(1), st.integers(1, 50))), max_size=60
+    ),
 )
-def test_a_meter_never_lets_more_through_than_rate_times_time_plus_burst(rate, burst, pauses):
+def test_a_meter_never_lets_more_through_than_rate_times_time_plus_burst(rate, burst, arrivals):
     due, now, starts = 0.0, 1000.0, []
-    for pause in pauses:
+    for pause, wanted in arrivals:
         now += pause
-        due, wait = metered(due, now, Meter("m", rate, burst))
-        starts.append(now + wait)
-    for first, begin in enumerate(starts):
+        places = min(wanted, burst)
+        due, wait = metered(due, now, Meter("m", rate, burst, places))
+        starts.append((now + wait, places))
+    for first, (begin, _) in enumerate(starts):
         for last in range(first, len(starts)):
-            allowed = (starts[last] - begin) * rate + burst
-            assert last - first + 1 <= allowed + 1e-6 * max(1.0, rate * starts[last])
+            end, _ = starts[last]
+            allowed = (end - begin) * rate + burst
+            taken = sum(places for _, places in starts[first : last + 1])
+            assert taken <= allowed + 1e-6 * max(1.0, rate * end)
 
 
 @given(rate=st.floats(0.01, 1000), burst=st.integers(1, 50), idle=st.floats(0, 1e6))

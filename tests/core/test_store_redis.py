@@ -857,7 +857,7 @@ METERS = st.builds(
     st.sampled_from(["m", "a"]),
     st.sampled_from([0.001, 0.003]),
     st.integers(1, 3),
-    st.integers(1, 4),
+    st.integers(-3, 4),
     # Never near a sum of those below: a millisecond must not decide.
     st.sampled_from([float("inf"), 1600.0, 50.0]),
 )

@@ -220,6 +220,12 @@ async def share(*args: str) -> None:
     await sharing.share(*args)
 
 
+async def renew(*args: str) -> None:
+    import token_worker
+
+    say(await token_worker.renew(*args))
+
+
 JOBS = {
     "add": add,
     "claim": claim,
@@ -237,6 +243,7 @@ JOBS = {
     "text": text,
     "refund": refund,
     "batch": batch,
+    "renew": renew,
 }
 
 if __name__ == "__main__":

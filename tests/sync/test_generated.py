@@ -22,16 +22,19 @@ from providers.llm._sync import Llm
 from providers.llm.api import Llm as AsyncLlm
 from providers.sms._sync import Sms
 from providers.sms.api import Sms as AsyncSms
+from providers.sourcing._sync import Sourcing
+from providers.sourcing.api import Sourcing as AsyncSourcing
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "generate_sync.py"
 
-INTERNAL = {"route", "context", "once", "note_unknown", "settle", "journal"}
+INTERNAL = {"route", "context", "once", "note_unknown", "settle", "settled", "journal"}
 PAIRS = [
     (AsyncEmail, Email),
     (AsyncSms, Sms),
     (AsyncBilling, Billing),
     (AsyncLlm, Llm),
+    (AsyncSourcing, Sourcing),
     (AsyncCapability, Capability),
     (AsyncWrites, Writes),
     (journal.CampaignStatus, CampaignStatus),

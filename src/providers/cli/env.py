@@ -153,6 +153,9 @@ def _ours(facts: VendorFacts) -> Iterator[Entry]:
     if not facts.demo:
         name = f"PROVIDER_RATE_{facts.vendor.upper()}"
         yield Entry(name=name, purpose="how fast this account may be asked, over all processes", example="14/second")
+    if facts.points is not None:
+        name = f"PROVIDER_POINTS_{facts.vendor.upper()}"
+        yield Entry(name=name, purpose="how many points a day the account has", example=f"{facts.points.per_day}/day")
     if facts.prices:
         name = f"PROVIDER_BUDGET_{facts.vendor.upper()}"
         purpose = "a hard limit before the call: 1000/day of what is counted, or money"

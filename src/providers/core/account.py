@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from providers.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from pydantic import SecretStr
 
@@ -29,6 +29,9 @@ class Account:
         credentials: the values of its variables, by documented name.
         base_url: where requests go.
         tenant: whose account it is; `""` for the platform's own.
+        id: the stable name of the account that limits and tokens go by.
+        conceal: mask these values, too, in everything that leaves.
+        hand_back: give refreshed values (by variable) to the tenant's credential source, if it has one.
         http: the shared HTTP transport, opened at first use.
         threads, clients: where blocking libraries run, and their clients.
         store, clock: shared state and time.
@@ -50,6 +53,9 @@ class Account:
     faults: Faults
     deliver: Callable[[str, bytes, Mapping[str, str]], None]
     user_agent: str
+    id: str
+    conceal: Callable[[Iterable[str]], None]
+    hand_back: Callable[[Mapping[str, str]], Awaitable[None]]
     tenant: str = ""
     webhook_url: str = ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict, Unpack
 
 MAX_TEXT = 1000
 """Services store error texts in columns of this many characters."""
@@ -118,8 +118,31 @@ class AuthenticationError(ProviderError):
     fault = Fault.ACCOUNT
 
 
+class _Details(TypedDict, total=False):
+    """What every error may say."""
+
+    vendor: str | None
+    operation: str | None
+    code: str | None
+    status: int | None
+    request_id: str | None
+    outcome: Outcome | None
+    repeatable: bool | None
+    retryable: bool | None
+    retry_after: float | None
+    field: str | None
+    tenant: str | None
+
+
 class CredentialRevokedError(AuthenticationError):
-    """The credential was withdrawn or has expired for good: someone has to connect the account again."""
+    """The credential was withdrawn or has expired for good: someone has to connect the account again.
+
+    `reconnect_url` is where they do so, if there is such a page.
+    """
+
+    def __init__(self, message: str = "", *, reconnect_url: str | None = None, **details: Unpack[_Details]) -> None:
+        super().__init__(message, **details)
+        self.reconnect_url = reconnect_url
 
 
 class PermissionDeniedError(ProviderError):

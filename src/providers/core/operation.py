@@ -42,6 +42,7 @@ class Operation:
         attempts: how often one vendor is tried at most.
         unit: what is counted against prices and budgets, e.g. `"email"`.
         cache: seconds a READ may be answered from the cache; 0 never.
+        stale: seconds beyond that for which a cached answer stands in when the vendor fails.
         streams: it answers with items one after another.
         exclusive: one at a time per account and payload, over all processes: it looks whether something is there, then
             makes it.
@@ -57,6 +58,7 @@ class Operation:
     attempts: int = 3
     unit: str | None = None
     cache: float = 0.0
+    stale: float = 0.0
     streams: bool = False
     exclusive: bool = False
 
@@ -95,6 +97,8 @@ class Per(StrEnum):
     CALL = "call"
     UNIT = "unit"
     """What the operation counts: mails, texts; calls that count nothing are not limited."""
+    REQUEST = "request"
+    """Each request: an operation that makes several takes a place for each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +119,17 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Points:
+    """What a vendor gives an account to spend on its calls: so many a day, refilled evenly, never more than that.
+
+    `costs` are by operation without its capability, e.g. `"search"`; others cost nothing. Each attempt is charged.
+    """
+
+    per_day: int
+    costs: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VendorFacts:
     """What is true of one vendor of one capability. Data only: loads without the adapter or its libraries.
 
@@ -130,6 +145,8 @@ class VendorFacts:
         prices: per unit, in `currency`.
         rate, concurrency: what the vendor allows one account; `PROVIDER_RATE_<VENDOR>` overrides the rate.
         rate_per: what the rate counts.
+        points: what its calls draw on besides; `PROVIDER_POINTS_<VENDOR>` overrides how many there are a day.
+        shared: operations whose answer is the same whichever account asks: tenants share what is cached of them.
         deduplicates: operations which the vendor itself does only once for one key...
         deduplicates_for: ...used again within this many seconds.
         unsupported: operation or feature -> why the vendor cannot express it.
@@ -153,6 +170,8 @@ class VendorFacts:
     currency: str = "USD"
     rate: Rate | None = None
     rate_per: Per = Per.CALL
+    points: Points | None = None
+    shared: frozenset[str] = frozenset()
     concurrency: int | None = None
     deduplicates: frozenset[str] = frozenset()
     deduplicates_for: float = 86_400.0

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from pydantic import ValidationError
 
-from providers.core.attempt import ATTEMPT, Attempt
+from providers.core.attempt import ATTEMPT, NO_PLACE, Attempt
 from providers.core.breaker import Breaker
 from providers.core.errors import (
     BadResponseError,
     BudgetExceededError,
     ConfigurationError,
+    CredentialRevokedError,
     Outcome,
     ProviderError,
     ProviderTimeoutError,
@@ -346,12 +347,13 @@ class Pipeline:
         if limiter is not None and not limiter.try_enter():
             place, call.place = call.place, None
             deadline = min(call.deadline, clock.monotonic() + call.patience)
-            await limiter.enter(deadline, units=call.counted, place=place)
+            await limiter.enter(deadline, operation=call.operation.name, units=call.counted, place=place)
         call.attempts += 1
-        attempt = Attempt()
+        now = clock.monotonic()
+        seconds = min(call.operation.attempt_timeout, call.deadline - now)
+        attempt = Attempt(now + seconds, placed=now)
         token = ATTEMPT.set(attempt)
         try:
-            seconds = min(call.operation.attempt_timeout, call.deadline - clock.monotonic())
             try:
                 if seconds <= 0:
                     attempt.sent = False
@@ -389,6 +391,8 @@ class Pipeline:
             error.retryable = error.repeatable
         elif error.may_have_applied:
             call.unknown = True
+        if isinstance(error, RateLimitedError) and error.code == NO_PLACE:
+            return  # our own limit: the vendor said nothing
         await target.guards.breaker.failed(error)
         if isinstance(error, RateLimitedError) and error.retry_after and target.guards.limiter is not None:
             await target.guards.health.pause(error.retry_after)
@@ -430,6 +434,8 @@ def sign(error: ProviderError, target: Target[A], operation: str) -> None:
         error.field = target.redact(error.field)
     if error.request_id is not None:
         error.request_id = target.redact(error.request_id)
+    if isinstance(error, CredentialRevokedError) and error.reconnect_url is not None:
+        error.reconnect_url = target.redact(error.reconnect_url)
 
 
 def refuse_unsupported(operation: Operation, facts: VendorFacts) -> None:

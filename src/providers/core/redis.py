@@ -58,11 +58,15 @@ local function take(key, rate, burst, count, patience)
   local time = redis.call('TIME')
   local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
   local due = math.max(tonumber(redis.call('GET', key) or 0), now)
-  local wait = math.max(due - (burst - 1) / rate - now, 0)
+  local wait = math.max(due - (burst - math.min(count, burst)) / rate - now, 0)
   if wait == 0 or wait < patience then
     due = due + count / rate
-    local ms = math.min(math.ceil((due - now) * 1000) + 1, 1e15)
-    redis.call('SET', key, string.format('%.17g', due), 'PX', string.format('%.0f', ms))
+    if due > now then
+      local ms = math.min(math.ceil((due - now) * 1000) + 1, 1e15)
+      redis.call('SET', key, string.format('%.17g', due), 'PX', string.format('%.0f', ms))
+    else
+      redis.call('DEL', key)
+    end
   end
   return string.format('%.17g', wait)
 end

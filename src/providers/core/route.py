@@ -183,6 +183,7 @@ class Route(Generic[A]):
         vendor: str | None,
         step: Callable[[A, str], Awaitable[tuple[list[T], str]]],
         *,
+        payload: object = None,
         timeout: float | None = None,
         fresh: bool = False,
     ) -> AsyncIterator[T]:
@@ -192,7 +193,9 @@ class Route(Generic[A]):
         """
         cursor = ""
         while True:
-            items, cursor = await self.one(operation, vendor, _page(step, cursor), timeout=timeout, fresh=fresh)
+            items, cursor = await self.one(
+                operation, vendor, _page(step, cursor), payload=[payload, cursor], timeout=timeout, fresh=fresh
+            )
             for item in items:
                 yield item
             if not cursor:
@@ -250,6 +253,11 @@ class Route(Generic[A]):
         with self._watching(call):
             return await self._in_order(call, self.targets, step)
 
+    async def settled(self, operation: Operation, key: str, kind: type[T]) -> T | None:
+        """The result of the write of this key, if it was done and is still remembered."""
+        found = await self._pipeline.writes.settled(operation, f"{self._scope}/{operation.name}/{key}")
+        return found if isinstance(found, kind) else None
+
     async def settle(self, operation: Operation, key: str, result: object) -> None:
         """Evidence came that the write of this key happened, if its outcome is unknown: `result` answers repeats."""
         await self._pipeline.writes.settle(f"{self._scope}/{operation.name}/{key}", result)
@@ -278,17 +286,37 @@ class Route(Generic[A]):
             async with locked(name, store=pipeline.store, clock=pipeline.clock, deadline=call.deadline, lease=lease):
                 return await self._in_order(call, targets, step)
         if operation.cache and operation.effect is Effect.READ:
-            accounts = "+".join(target.account for target in targets)
-            question = f"{self.tenant}/{accounts}/{payload_digest(payload)}"
-            clock = self._pipeline.clock
+            return await self._cached(call, targets, step, payload, fresh=fresh)
+        return await self._in_order(call, targets, step)
+
+    async def _cached(
+        self,
+        call: Call,
+        targets: tuple[Target[A], ...],
+        step: Callable[[A], Awaitable[T]],
+        payload: object,
+        *,
+        fresh: bool,
+    ) -> T:
+        operation = call.operation
+        asker = f"{self.tenant}/{'+'.join([target.account for target in targets])}"
+        whose = asker
+        name = operation.name.partition(".")[2]
+        if all(name in target.facts.shared for target in targets):
+            # Of the vendors, not of an account: with fewer slashes than any asker has.
+            whose = "+".join([target.facts.vendor for target in targets])
+        try:
             return await self._pipeline.cache.through(
                 operation,
-                question,
+                f"{whose}/{payload_digest(payload)}",
                 lambda: self._in_order(call, targets, step),
+                asker=asker,
                 fresh=fresh,
-                deadline=lambda: clock.timeout(call.deadline - clock.monotonic()),
+                until=call.deadline,
             )
-        return await self._in_order(call, targets, step)
+        except ProviderError as error:
+            error.tenant = error.tenant or self.tenant or None
+            raise
 
     async def _once(
         self,

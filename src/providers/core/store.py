@@ -19,7 +19,9 @@ SWEEP = 10_000
 class Meter(NamedTuple):
     """`places` of the meter `key`, which frees `rate` places a second and holds `burst` of them.
 
-    Who gives up must not hold up those who wait: no place is taken when it is `patience` seconds away or more.
+    They are ours when all are there; more than `burst` when that is full, and the next wait for the rest. A negative
+    number gives so many back. Who gives up must not hold up those who wait: none is taken when they are `patience`
+    seconds away or more.
     """
 
     key: str
@@ -119,9 +121,9 @@ def open_store(url: str, clock: Clock) -> Store:
 
 
 def metered(due: float, now: float, meter: Meter) -> tuple[float, float]:
-    """The generic cell rate algorithm: when the next place is due after these, and how long to wait for these."""
+    """The generic cell rate algorithm: when all places are there again after these, and how long to wait for these."""
     due = max(due, now)
-    wait = max(due - (meter.burst - 1) / meter.rate - now, 0.0)
+    wait = max(due - (meter.burst - min(meter.places, meter.burst)) / meter.rate - now, 0.0)
     if wait > 0 and wait >= meter.patience:
         return due, wait
     return due + meter.places / meter.rate, wait

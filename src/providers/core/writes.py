@@ -57,6 +57,9 @@ POLL = 0.1
 UNKNOWN_BEFORE = "unknown_outcome"
 """The code of the error of a repeat whose first call's outcome is not known."""
 
+ALREADY_APPLIED = "already_applied"
+"""The code of the error of a repeat of what was resolved by hand as done."""
+
 _serial = itertools.count(1)
 
 
@@ -317,6 +320,14 @@ class Writes:
         else:
             await self._store.put([("write/" + write, None), ("open/" + write, None)])
 
+    async def settled(self, operation: Operation, write: str) -> object:
+        """The result of a write that is done, as far as it is known; None for any other."""
+        stored = await self._store.get("write/" + write)
+        record = None if stored is None else _load(stored)
+        if record is None or record.state is not State.DONE or record.result is None:
+            return None
+        return _answer(operation, record)
+
     async def settle(self, write: str, result: object) -> None:
         """Evidence came that an unknown write happened: `result` answers repeats. Nothing for one that is not."""
         stored = await self._store.get("write/" + write)
@@ -347,7 +358,7 @@ def _as_unknown(record: Record, error: BaseException) -> Record:
 def _answer(operation: Operation, record: Record) -> object:
     if record.result is None and operation.result is not None:
         msg = "this write was resolved by hand as applied; its result is not known"
-        raise ConflictError(msg, code="already_applied", field="idempotency_key")
+        raise ConflictError(msg, code=ALREADY_APPLIED, field="idempotency_key")
     return decode(operation.result, to_json(record.result))
 
 

@@ -1,7 +1,8 @@
 """A shop's day through every capability there is, on whatever mode is set.
 
 In demo nothing leaves this machine. In live the mails and texts are real: they go to the address given by --to and the
-number given by --phone, and to nobody else; language models are asked, which costs cents; no other money is moved.
+number given by --phone, and to nobody else; language models are asked, which costs cents; suppliers are asked, but
+nothing is ordered; no other money is moved.
 What cannot be shown without bothering anybody is skipped, and said so.
 """
 
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from providers import catalog
 from providers.cli.output import emit, note, say
-from providers.cli.tour import billing, email, llm, sms
+from providers.cli.tour import billing, email, llm, sms, sourcing
 from providers.cli.tour.step import Step, Tour
 from providers.core.errors import ConfigurationError, ProviderError
 from providers.runtime import Providers
@@ -29,6 +30,7 @@ WHO = {"email": ("--to", "gets the mails", "you@your.domain"), "sms": ("--phone"
 """Whom a live part writes to: the option that says it, and how to ask for it."""
 
 PARTS: dict[str, Callable[[Tour], AsyncIterator[Step]]] = {
+    "sourcing": sourcing.show,
     "llm": llm.show,
     "billing": billing.show,
     "email": email.show,

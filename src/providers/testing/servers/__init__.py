@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from providers.testing.servers._base import LocalServer as LocalServer
     from providers.testing.servers._fault import Fault as Fault
     from providers.testing.servers._host import RecordedRequest as RecordedRequest
+    from providers.testing.servers.aliexpress import AliExpressServer as AliExpressServer
     from providers.testing.servers.anthropic import AnthropicServer as AnthropicServer
+    from providers.testing.servers.cjdropshipping import CjServer as CjServer
     from providers.testing.servers.faults import FaultServer as FaultServer
     from providers.testing.servers.gateway import GatewayServer as GatewayServer
     from providers.testing.servers.sendgrid import SendGridServer as SendGridServer
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SERVERS",
+    "AliExpressServer",
     "AnthropicServer",
+    "CjServer",
     "Fault",
     "FaultServer",
     "GatewayServer",
@@ -45,10 +49,14 @@ SERVERS: dict[str, str] = {
     "stripe": "providers.testing.servers.stripe:StripeServer",
     "anthropic": "providers.testing.servers.anthropic:AnthropicServer",
     "gateway": "providers.testing.servers.gateway:GatewayServer",
+    "aliexpress": "providers.testing.servers.aliexpress:AliExpressServer",
+    "cjdropshipping": "providers.testing.servers.cjdropshipping:CjServer",
 }
 
 _LAZY = {
+    "AliExpressServer": "providers.testing.servers.aliexpress",
     "AnthropicServer": "providers.testing.servers.anthropic",
+    "CjServer": "providers.testing.servers.cjdropshipping",
     "Fault": "providers.testing.servers._fault",
     "FaultServer": "providers.testing.servers.faults",
     "GatewayServer": "providers.testing.servers.gateway",

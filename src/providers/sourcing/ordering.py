@@ -1,0 +1,417 @@
+"""Orders over several suppliers: priced, capped, placed once each, found again, paid once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+from providers.core.errors import (
+    BudgetExceededError,
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    ProviderError,
+)
+from providers.core.json import from_json, to_json
+from providers.core.models import Money
+from providers.core.operation import Effect, Operation
+from providers.core.pipeline import refuse_unsupported
+from providers.core.route import Safeguards
+from providers.core.telemetry import logger
+from providers.core.writes import ALREADY_APPLIED, UNKNOWN_BEFORE
+from providers.sourcing.models import NO_WAY, Market
+from providers.sourcing.orders import (
+    OrderDraft,
+    OrderLine,
+    OrderPart,
+    OrderQuote,
+    OrderState,
+    Placed,
+    QuotedPart,
+    SupplierOrder,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from providers.core.models import Ref
+    from providers.sourcing.api import SourcingAdapter
+    from providers.sourcing.events import SourcingEvent
+    from providers.sourcing.models import ShippingQuote
+    from providers.sourcing.orders import OrderItem, OrderRequest
+    from providers.sourcing.suppliers import Suppliers
+
+PLACE = Operation(
+    name="sourcing.place_order",
+    effect=Effect.ONCE,
+    result=Placed,
+    unit="order",
+    timeout=90.0,
+    attempt_timeout=40.0,
+)
+FIND = Operation(name="sourcing.find", effect=Effect.READ, attempts=2)
+ORDER = Operation(name="sourcing.order", effect=Effect.READ, result=OrderPart, unit="call")
+CONFIRM = Operation(name="sourcing.confirm", effect=Effect.IDEMPOTENT, result=OrderPart, attempt_timeout=25.0)
+PAY = Operation(name="sourcing.pay", effect=Effect.ONCE, result=OrderPart, attempt_timeout=25.0, timeout=60.0)
+CANCEL = Operation(name="sourcing.cancel_order", effect=Effect.IDEMPOTENT, result=OrderPart, attempt_timeout=25.0)
+
+OPERATIONS = (PLACE, FIND, ORDER, CONFIRM, PAY, CANCEL)
+
+LONGEST_NUMBER = 50
+PLAIN_NUMBER = re.compile(rf"[A-Za-z0-9_-]{{1,{LONGEST_NUMBER}}}")
+
+PROGRESS = (
+    OrderState.UNKNOWN,
+    OrderState.PARTIAL,
+    OrderState.FAILED,
+    OrderState.UNPAID,
+    OrderState.PROCESSING,
+    OrderState.SHIPPED,
+    OrderState.DELIVERED,
+    OrderState.CANCELLED,
+)
+"""An order is as far as the part of it that is least far."""
+
+REMEMBERED = 180 * 86_400.0
+"""Seconds that the key of an order of unknown outcome is remembered for a supplier's message about it."""
+
+
+class Ordering:
+    """What `Sourcing` does about orders."""
+
+    def __init__(self, suppliers: Suppliers) -> None:
+        self._suppliers = suppliers
+
+    async def quote(self, request: OrderRequest, deadline: float | None) -> OrderQuote:
+        """See `Sourcing.quote_order`."""
+        groups = self._groups(request)
+        parts = await asyncio.gather(
+            *(self._quoted(source, request, items, deadline) for source, items in groups.items())
+        )
+        return OrderQuote(parts=tuple(parts), total=_sum([part.total for part in parts]))
+
+    async def place(self, request: OrderRequest, deadline: float | None) -> SupplierOrder:
+        """See `Sourcing.place_order`."""
+        _check_cap(request)
+        groups = self._groups(request)
+        earlier = {source: await self._earlier(request, source) for source in groups}
+        waiting = [source for source, placed in earlier.items() if placed is None]
+        quoted = await asyncio.gather(*(self._quoted(source, request, groups[source], deadline) for source in waiting))
+        quotes = dict(zip(waiting, quoted, strict=True))
+        if any(quote.error is None for quote in quoted):
+            spent = [part.total for placed in earlier.values() if placed is not None for part in placed.orders]
+            within(request.max_total, _sum([*spent, *(quote.total for quote in quoted if quote.error is None)]))
+        placed = await asyncio.gather(
+            *(self._place(source, request, groups[source], quotes.get(source), deadline) for source in groups)
+        )
+        parts = await self._capped([part for some in placed for part in some], request, deadline)
+        if request.pay:
+            parts = list(await asyncio.gather(*(self._paid(part, request, deadline) for part in parts)))
+        return _assembled(parts, request.idempotency_key)
+
+    async def pay(self, ref: Ref, max_total: Money | None, deadline: float | None) -> SupplierOrder:
+        """See `Sourcing.pay`."""
+        return _assembled([await self._pay(ref, max_total, deadline)])
+
+    async def order(self, ref: Ref, *, timeout: float | None, fresh: bool) -> SupplierOrder:
+        """See `Sourcing.order`."""
+        part = await self._suppliers.route.one(
+            ORDER, ref.vendor, lambda adapter: adapter.order(ref), payload=str(ref), timeout=timeout, fresh=fresh
+        )
+        return _assembled([part])
+
+    async def cancel(self, ref: Ref, *, timeout: float | None) -> SupplierOrder:
+        """See `Sourcing.cancel_order`."""
+        part = await self._suppliers.route.one(
+            CANCEL, ref.vendor, lambda adapter: adapter.cancel(ref), payload=str(ref), timeout=timeout
+        )
+        return _assembled([part])
+
+    async def learn(self, event: SourcingEvent) -> None:
+        """An order of which nobody knew whether it was made: it was."""
+        if event.order is None or not event.number:
+            return
+        store = self._suppliers.context.store
+        waiting = await store.get(self._unknown(event.source, event.number))
+        told = from_json(waiting) if waiting is not None else None
+        if isinstance(told, dict):
+            state = event.state or OrderState.UNKNOWN
+            part = OrderPart(source=event.source, state=state, ref=event.order, number=event.number)
+            await self._suppliers.route.settle(PLACE, str(told["key"]), Placed(orders=(part,)))
+
+    def number(self, request: OrderRequest, source: str) -> str:
+        """What the order is called at a supplier: its key where that will do, else made of it.
+
+        Tenants that order on the platform's account must not meet there.
+        """
+        key, context = request.idempotency_key, self._suppliers.context
+        if not context.tenant and PLAIN_NUMBER.fullmatch(key):
+            return key
+        digest = hashlib.sha256(f"{context.tenant}/{source}/{key}".encode()).hexdigest()[:24]
+        start = re.sub("[^A-Za-z0-9_-]", "", key)[: LONGEST_NUMBER - len(digest) - 1]
+        return f"{start}-{digest}" if start else digest
+
+    def _groups(self, request: OrderRequest) -> dict[str, list[OrderItem]]:
+        """The items by supplier."""
+        groups: dict[str, list[OrderItem]] = {}
+        for item in request.items:
+            groups.setdefault(self._suppliers.name_of(item.ref).source, []).append(item)
+        return groups
+
+    async def _earlier(self, request: OrderRequest, source: str) -> Placed | None:
+        """What was placed under this key at this supplier before."""
+        return await self._suppliers.route.settled(PLACE, _key(request, source), Placed)
+
+    async def _quoted(
+        self, source: str, request: OrderRequest, items: Sequence[OrderItem], deadline: float | None
+    ) -> QuotedPart:
+        """What one supplier asks for its items now."""
+        try:
+            lines = await asyncio.gather(*(self._line(item, request, deadline) for item in items))
+            together = self._suppliers.target(source).facts.limits.get("lines_per_quote", 1) > 1
+            parcels = [tuple(lines)] if together else [(line,) for line in lines]
+            shipped = await asyncio.gather(*(self._shipped(parcel, items, request, deadline) for parcel in parcels))
+        except ProviderError as error:
+            return QuotedPart(source=source, error=error, reason=str(error))
+        goods = _sum([_times(line.price, line.quantity) for line in lines])
+        shipping = _sum([quote.cost for _, quote in shipped])
+        return QuotedPart(
+            source=source,
+            lines=tuple(line for parcel, _ in shipped for line in parcel),
+            goods=goods,
+            shipping=shipping,
+            total=_sum([goods, shipping]),
+        )
+
+    async def _line(self, item: OrderItem, request: OrderRequest, deadline: float | None) -> OrderLine:
+        suppliers = self._suppliers
+        name = suppliers.name_of(item.ref)
+        market = Market(country=request.address.country, currency=request.currency)
+        product = await suppliers.details(name, market, timeout=suppliers.left(deadline), fresh=True)
+        variant = product.variant(item.variant)
+        if variant is None:
+            msg = f"variant: {item.ref} has no {str(item.variant)[:80]!r}"
+            raise NotFoundError(msg, field="variant")
+        if variant.price is None:
+            msg = f"variant: what {item.ref} costs is not known"
+            raise ConflictError(msg, field="variant", code="price")
+        if variant.stock is not None and variant.stock < item.quantity:
+            msg = f"quantity: {variant.stock} of {item.ref} {variant.name} are left".replace("  ", " ")
+            raise ConflictError(msg, field="quantity", code="out_of_stock")
+        return OrderLine(product=name, variant=variant.id, sku=variant.sku, quantity=item.quantity, price=variant.price)
+
+    async def _shipped(
+        self, parcel: tuple[OrderLine, ...], items: Sequence[OrderItem], request: OrderRequest, deadline: float | None
+    ) -> tuple[list[OrderLine], ShippingQuote]:
+        """The lines of one parcel with the way they are shipped: the one asked for, else the cheapest."""
+        suppliers, address = self._suppliers, request.address
+        market = Market(country=address.country, currency=request.currency)
+        found = await suppliers.quotes(
+            parcel, market, address.postal_code, timeout=suppliers.left(deadline), fresh=True
+        )
+        names = {line.product for line in parcel}
+        wanted = {item.shipping for item in items if item.shipping and suppliers.name_of(item.ref) in names}
+        if len(wanted) > 1:
+            msg = f"shipping: one parcel cannot go by {' and '.join(sorted(wanted))[:120]}"
+            raise InvalidRequestError(msg, field="shipping")
+        code = next(iter(wanted), "")
+        quote = next((one for one in found if not code or one.code == code), None)
+        if quote is None:
+            msg = (
+                f"shipping: no way {code[:60]!r} to {address.country}" if code else f"nothing goes to {address.country}"
+            )
+            raise NotFoundError(msg, field="shipping", code=NO_WAY)
+        return [line.model_copy(update={"shipping": quote}) for line in parcel], quote
+
+    async def _place(
+        self,
+        source: str,
+        request: OrderRequest,
+        items: Sequence[OrderItem],
+        quote: QuotedPart | None,
+        deadline: float | None,
+    ) -> list[OrderPart]:
+        """One supplier's part: what it made of it, or the failure."""
+        suppliers, number, key = self._suppliers, self.number(request, source), _key(request, source)
+        draft = OrderDraft(
+            source=source,
+            number=number,
+            lines=() if quote is None else quote.lines,
+            address=request.address,
+            currency=request.currency,
+            pay=request.pay,
+            note=request.note,
+            options=request.vendor_options.get(suppliers.target(source).facts.vendor, {}),
+        )
+
+        async def place(adapter: SourcingAdapter) -> Placed:
+            if quote is not None and quote.error is not None:
+                raise quote.error
+            return await adapter.place(draft)
+
+        try:
+            placed = await suppliers.route.one(
+                PLACE,
+                suppliers.target(source).facts.vendor,
+                place,
+                key=key,
+                # What it costs may be another the next time: it is the same order.
+                payload=(items, request.address, request.currency, request.note),
+                timeout=suppliers.left(deadline),
+                safeguards=Safeguards(look_up=FIND, find=lambda adapter, since: adapter.find(draft, since)),
+            )
+        except ProviderError as error:
+            if error.may_have_applied and error.code != UNKNOWN_BEFORE:
+                await self._remember(source, number, key)
+            unknown = error.may_have_applied or error.code == ALREADY_APPLIED
+            state = OrderState.UNKNOWN if unknown else OrderState.FAILED
+            return [OrderPart(source=source, state=state, number=number, error=error, reason=str(error))]
+        return [await self._priced(part, deadline) for part in placed.orders]
+
+    async def _priced(self, part: OrderPart, deadline: float | None) -> OrderPart:
+        """As it stands now, with what is to be paid, where the supplier did not say that in the first place."""
+        if part.ref is None or (part.total is not None and part.state is not OrderState.UNKNOWN):
+            return part
+        try:
+            (found,) = (await self.order(part.ref, timeout=self._suppliers.left(deadline), fresh=True)).parts
+        except ProviderError as error:
+            # It is ordered: not knowing what it costs must not pass for a failure.
+            logger.warning("what %s costs is not known: %r", part.ref, error)
+            return part
+        return found.model_copy(update={"number": part.number or found.number})
+
+    async def _capped(self, parts: list[OrderPart], request: OrderRequest, deadline: float | None) -> list[OrderPart]:
+        """Orders that turned out to cost more than was quoted are not kept, where they can be cancelled."""
+        try:
+            within(request.max_total, _sum([part.total for part in parts if part.ref is not None]))
+        except ProviderError as error:
+            return list(await asyncio.gather(*(self._undone(part, error, deadline) for part in parts)))
+        return parts
+
+    async def _undone(self, part: OrderPart, why: ProviderError, deadline: float | None) -> OrderPart:
+        if part.ref is None:
+            return part
+        undone = part.model_copy(update={"error": why, "reason": str(why)})
+        if part.paid or "cancel_order" in self._suppliers.route.target(part.ref.vendor).facts.unsupported:
+            return undone
+        try:
+            (found,) = (await self.cancel(part.ref, timeout=self._suppliers.left(deadline))).parts
+        except ProviderError as error:
+            logger.warning("%s costs more than is allowed and could not be cancelled: %r", part.ref, error)
+            return undone
+        return undone.model_copy(update={"state": found.state})
+
+    async def _paid(self, part: OrderPart, request: OrderRequest, deadline: float | None) -> OrderPart:
+        if part.ref is None or part.paid or part.error is not None:
+            return part
+        if "pay" in self._suppliers.route.target(part.ref.vendor).facts.unsupported:
+            return part
+        cap = request.max_total
+        try:
+            paid = await self._pay(part.ref, cap and (part.total or cap), deadline)
+        except ProviderError as error:
+            return part.model_copy(update={"error": error, "reason": str(error)})
+        return paid.model_copy(update={"number": part.number or paid.number})
+
+    async def _pay(self, ref: Ref, max_total: Money | None, deadline: float | None) -> OrderPart:
+        route, left = self._suppliers.route, self._suppliers.left
+        # Before it is made payable.
+        refuse_unsupported(PAY, route.target(ref.vendor).facts)
+        part = await route.one(
+            CONFIRM, ref.vendor, lambda adapter: adapter.confirm(ref), payload=str(ref), timeout=left(deadline)
+        )
+        if part.paid:
+            return part
+        if max_total is not None and part.total is None:
+            msg = "max_total: the supplier does not say what is to be paid"
+            raise BudgetExceededError(msg, field="max_total", code="max_total", vendor=ref.vendor)
+        within(max_total, part.total)
+
+        async def paid(adapter: SourcingAdapter, since: float) -> OrderPart | None:
+            del since  # paid is paid
+            found = await adapter.order(ref)
+            return found if found.paid else None
+
+        return await route.one(
+            PAY,
+            ref.vendor,
+            lambda adapter: adapter.pay(ref),
+            key=str(ref),
+            payload=str(ref),
+            timeout=left(deadline),
+            safeguards=Safeguards(look_up=FIND, find=paid),
+        )
+
+    async def _remember(self, source: str, number: str, key: str) -> None:
+        try:
+            kept = to_json({"key": key})
+            await self._suppliers.context.store.put([(self._unknown(source, number), kept)], ttl=REMEMBERED)
+        except ProviderError:
+            logger.exception("that an order's outcome is unknown could not be remembered")
+
+    def _unknown(self, source: str, number: str) -> str:
+        return f"sourcing/unknown/{self._suppliers.context.scope}/{source}/{number}"
+
+
+def within(max_total: Money | None, total: Money | None) -> None:
+    """Raise `BudgetExceededError` when it costs more than is allowed."""
+    if max_total is None or total is None:
+        return
+    if total.currency != max_total.currency:
+        msg = f"max_total: in {max_total.currency}, but it costs {total}"
+        raise InvalidRequestError(msg, field="max_total", code="currency")
+    if total.amount > max_total.amount:
+        msg = f"max_total: it costs {total}, more than {max_total}; nothing was sent"
+        raise BudgetExceededError(msg, field="max_total", code="max_total")
+
+
+def _check_cap(request: OrderRequest) -> None:
+    cap = request.max_total
+    if cap is not None and cap.currency != request.currency:
+        msg = f"max_total: in {cap.currency}, but the order is in {request.currency}"
+        raise InvalidRequestError(msg, field="max_total", code="currency")
+
+
+def _key(request: OrderRequest, source: str) -> str:
+    return f"{request.idempotency_key}/{source}"
+
+
+def _times(price: Money | None, quantity: int) -> Money | None:
+    return None if price is None else Money(amount=price.amount * quantity, currency=price.currency)
+
+
+def _sum(amounts: Iterable[Money | None]) -> Money | None:
+    """All together; None where one is not known, there is none, or they are not of one currency."""
+    known = list(amounts)
+    currencies = {None if money is None else money.currency for money in known}
+    if len(currencies) != 1 or None in currencies:
+        return None
+    found = [money for money in known if money is not None]
+    total = found[0].amount
+    for money in found[1:]:
+        total += money.amount
+    return Money(amount=total, currency=found[0].currency)
+
+
+def _assembled(parts: Sequence[OrderPart], key: str = "") -> SupplierOrder:
+    """The parts as one order. Raises what went wrong when nothing was ordered."""
+    placed = [part for part in parts if part.ref is not None]
+    if not placed:
+        # What may have been ordered all the same is said first.
+        errors = sorted(
+            (part.error for part in parts if part.error is not None), key=lambda one: not one.may_have_applied
+        )
+        raise errors[0]
+    missing = len(placed) < len(parts)
+    moments = [part.placed_at for part in placed if part.placed_at is not None]
+    return SupplierOrder(
+        key=key,
+        refs=tuple(part.ref for part in placed if part.ref is not None),
+        state=OrderState.PARTIAL if missing else min((part.state for part in placed), key=PROGRESS.index),
+        total=_sum([part.total for part in placed]),
+        paid=all(part.paid is True for part in placed),
+        placed_at=min(moments, default=None),
+        parts=tuple(parts),
+    )
