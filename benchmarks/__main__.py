@@ -1,6 +1,6 @@
 """Benchmarks. Each part runs in an interpreter of its own.
 
-`python -m benchmarks [imports layer live ses sms billing llm sync bulk state replay]`
+`python -m benchmarks [imports layer live ses sms billing llm sourcing sync bulk state replay]`
 
 Compare ratios, not microseconds: machines differ, and so does one machine from minute to minute.
 """
@@ -11,7 +11,7 @@ from importlib import import_module
 
 from benchmarks.report import Report
 
-PARTS = ("imports", "layer", "live", "ses", "sms", "billing", "llm", "sync", "bulk", "state", "replay")
+PARTS = ("imports", "layer", "live", "ses", "sms", "billing", "llm", "sourcing", "sync", "bulk", "state", "replay")
 
 
 def main(parts: list[str]) -> int:

@@ -897,3 +897,41 @@ def test_a_read_is_repeated_and_its_outcome_is_never_unknown(alpha, live, look, 
     error = asyncio.run(scenario())
     assert error.outcome is Outcome.NOT_APPLIED
     assert error.retryable
+
+
+WHOLE = Operation(name="email.whole", effect=Effect.READ, cache=60)
+
+
+def test_what_is_made_of_several_answers_is_kept_for_its_time_in_this_process_only(alpha, live, clock):
+    made = []
+
+    def compose(view, answer=ANSWER, payload="q", **options):
+        async def compose():
+            made.append(view)
+            return answer
+
+        options = {"whole": lambda found: found is ANSWER, **options}
+        return view.email._route.composed(WHOLE, compose, payload=payload, **options)
+
+    async def scenario():
+        async with live() as p, live() as other:
+            assert await compose(p) is await compose(p) is ANSWER
+            assert len(made) == 1
+            await compose(p, payload="another question")
+            await compose(p.scoped("m-1"))
+            await compose(other)
+            assert len(made) == 4
+            await compose(p, fresh=True)
+            clock.advance(59)
+            await compose(p)
+            assert len(made) == 5
+            clock.advance(1)
+            await compose(p)
+            assert len(made) == 6
+            # What is not whole is made anew each time.
+            other_answer = ANSWER.model_copy(update={"reason": "half"})
+            await compose(p, other_answer, payload="half")
+            await compose(p, other_answer, payload="half")
+            assert len(made) == 8
+
+    asyncio.run(scenario())

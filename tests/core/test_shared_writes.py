@@ -1,4 +1,4 @@
-"""Texts and refunds of many processes that share a Valkey: each key once, and what a killed process leaves behind."""
+"""Texts, refunds, orders of many processes that share a Valkey: each key once, and what a killed process leaves."""
 
 import asyncio
 import json
@@ -20,6 +20,7 @@ from providers.testing.servers import Fault
 PROCESSES = 8
 NUMBER = "+15551230001"
 TEXT = SmsMessage(to=NUMBER, body="It has shipped.")
+AE_PRODUCT, CJ_PRODUCT = "aliexpress:1005001234567890", "cjdropshipping:1400000000000000001"
 URLS = {"success_url": "https://shop.example.com/thanks", "cancel_url": "https://shop.example.com/cart"}
 
 
@@ -38,11 +39,16 @@ class Shop:
         return one
 
     def open(self):
-        return Providers(Settings(mode="live", state_url=self.url, environ=self.server.env, env_file=None))
+        environ = self.server.env | self.vendors
+        return Providers(Settings(mode="live", state_url=self.url, environ=environ, env_file=None))
+
+    def stage(self, fault):
+        """For the next write."""
+        self.server.stage(fault, match=self._post)
 
     def killed(self, job, *args):
         """A process that was killed while the vendor, which took its write, had not answered yet."""
-        self.server.stage(Fault.SLOW_HEADERS, match=self._post)
+        self.stage(Fault.SLOW_HEADERS)
         one = self.worker(job, *args)
         one.say()
         self.until(self.posts)
@@ -59,6 +65,18 @@ class Shop:
         while not what():
             assert time.monotonic() < end
             time.sleep(0.005)
+
+
+class AliExpress(Shop):
+    """All calls go to one path: orders are told by their method."""
+
+    def stage(self, fault):
+        # Before an order its product is asked for twice, the second time for its id in the US, and the ways to ship it.
+        self.server.stage(Fault.PASS, match=self._post, times=3)
+        super().stage(fault)
+
+    def posts(self):
+        return [request for request in super().posts() if b"method=aliexpress.ds.order.create" in request.body]
 
 
 @pytest.fixture
@@ -82,6 +100,21 @@ def stripe(valkey, worker, opened):
 def anthropic(valkey, worker, opened):
     shop = Shop(opened(servers.AnthropicServer()), valkey, worker, ("POST", "/v1/messages/batches"))
     shop.vendors = {"PROVIDER_LLM": "anthropic"}
+    return shop
+
+
+@pytest.fixture
+def aliexpress(valkey, worker, opened):
+    shop = AliExpress(opened(servers.AliExpressServer(tracking_id=None)), valkey, worker, ("POST", "/sync"))
+    shop.vendors = {"PROVIDER_SOURCING": "aliexpress", "PROVIDER_RATE_ALIEXPRESS": "1000/second"}
+    return shop
+
+
+@pytest.fixture
+def cj(valkey, worker, opened):
+    post = ("POST", "/api2.0/v1/shopping/order/createOrderV2")
+    shop = Shop(opened(servers.CjServer()), valkey, worker, post)
+    shop.vendors = {"PROVIDER_SOURCING": "cjdropshipping", "PROVIDER_RATE_CJDROPSHIPPING": "1000/second"}
     return shop
 
 
@@ -209,6 +242,78 @@ def test_eight_processes_repeat_the_refund_of_a_killed_one_and_it_is_one(stripe,
     assert set(answers) <= {f"stripe:{made['id']}", "ConflictError in_flight"}
     assert f"stripe:{made['id']}" in answers
     assert len({request.headers["Idempotency-Key"] for request in stripe.posts()}) == 1
+
+
+def test_eight_processes_with_one_key_order_once_at_aliexpress(aliexpress):
+    answers = together([aliexpress.worker("order", AE_PRODUCT, "order-7") for _ in range(PROCESSES)])
+
+    (made,) = aliexpress.server.orders
+    assert answers == [f"aliexpress:{made.order_id}"] * PROCESSES
+    assert made.out_order_id == "order-7"
+    assert len(aliexpress.posts()) == 1
+
+
+def test_eight_processes_with_one_key_order_once_at_cj_with_one_access_token(cj):
+    answers = together([cj.worker("order", CJ_PRODUCT, "order-7") for _ in range(PROCESSES)])
+
+    (made,) = cj.server.orders
+    assert answers == [f"cjdropshipping:{made.id}"] * PROCESSES
+    assert made.number == "order-7"
+    assert len(cj.posts()) == 1
+    assert cj.server.issued == 1
+
+
+def test_an_order_of_a_killed_process_is_listed_and_looked_up_at_cj_by_the_next_one(cj):
+    cj.killed("order", CJ_PRODUCT, "order-7")
+
+    async def scenario():
+        async with cj.open() as p:
+            (write,) = await unknowns(p)
+            assert (write.operation, write.key) == ("sourcing.place_order", "order-7/cjdropshipping")
+            assert write.vendor == "cjdropshipping"
+            assert write.reason == "the process that sent it ended"
+
+    asyncio.run(scenario())
+    answers = together([cj.worker("order", CJ_PRODUCT, "order-7") for _ in range(3)])
+
+    (made,) = cj.server.orders
+    assert answers == [f"cjdropshipping:{made.id}"] * 3
+    assert len(cj.posts()) == 1
+
+
+def test_an_order_of_a_killed_process_that_cj_does_not_have_stays_unknown_until_somebody_says_so(cj):
+    cj.killed("order", CJ_PRODUCT, "order-7")
+    # As if it had never got there.
+    cj.server.reset()
+    answers = together([cj.worker("order", CJ_PRODUCT, "order-7") for _ in range(3)])
+    assert answers == ["ProviderUnavailableError unknown_outcome"] * 3
+
+    async def resolved():
+        async with cj.open() as p:
+            (write,) = await unknowns(p)
+            await p.unknowns.resolve(write.id, Resolution.REPEAT)
+
+    assert cj.posts() == []
+    asyncio.run(resolved())
+    (answer,) = together([cj.worker("order", CJ_PRODUCT, "order-7")])
+
+    (made,) = cj.server.orders
+    assert answer == f"cjdropshipping:{made.id}"
+
+
+def test_an_order_of_a_killed_process_stays_unknown_at_aliexpress_and_is_never_sent_again(aliexpress):
+    aliexpress.killed("order", AE_PRODUCT, "order-7")
+
+    answers = together([aliexpress.worker("order", AE_PRODUCT, "order-7") for _ in range(3)])
+
+    assert answers == ["ProviderUnavailableError unknown_outcome"] * 3
+    assert len(aliexpress.posts()) == len(aliexpress.server.orders) == 1
+
+    async def left():
+        async with aliexpress.open() as p:
+            return [(write.key, write.vendor) for write in await unknowns(p)]
+
+    assert asyncio.run(left()) == [("order-7/aliexpress", "aliexpress")]
 
 
 @pytest.fixture

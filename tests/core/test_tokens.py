@@ -2,20 +2,34 @@
 
 import asyncio
 import gc
+import json
 import logging
 import pickle
 import time
+import traceback
+import weakref
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from providers import Settings, sync
 from providers.core.account import Account
 from providers.core.attempt import ATTEMPT, Attempt
 from providers.core.operation import Variable
 from providers.core.store import MemoryStore
-from providers.core.tokens import AGAIN, DEAD, KNOWN, PATIENCE, SECONDS, Token, TokenRefusedError, Tokens
+from providers.core.tokens import (
+    AGAIN,
+    DEAD,
+    HAND_BACK_SECONDS,
+    KNOWN,
+    PATIENCE,
+    SECONDS,
+    Token,
+    TokenRefusedError,
+    Tokens,
+)
 from providers.email import MessageRef
 from providers.errors import (
     AuthenticationError,
@@ -31,6 +45,7 @@ from providers.testing.clock import ManualClock
 DAY = 86_400.0
 LIFE = 30 * DAY
 PROCESSES = 4
+RECORD = "token/sourcing.shop/platform"
 PAGE = "https://shop.example.com/authorise"
 
 
@@ -321,16 +336,16 @@ def test_a_caller_who_is_cancelled_does_not_lose_the_token_that_comes(clock, pro
     assert shop.refreshed == ["refresh-token-0"]
 
 
-def test_a_renewal_that_nobody_waits_for_is_not_collected_and_closing_waits_for_it(clock, process, shop):
-    tokens, gate = process(Token(access="access-token-0", refresh="refresh-token-0", expires_at=1.0)), asyncio.Event()
+def test_closing_waits_for_a_renewal_under_way(clock, process, shop):
+    given, gate = shop.token(), asyncio.Event()
+    clock.advance(LIFE)
     shop.script.append(gate.wait)
 
     async def scenario():
+        tokens = process(given)
         caller = asyncio.create_task(tokens.get())
         await settle()
         caller.cancel()
-        await settle()
-        gc.collect()
         closing = asyncio.create_task(tokens.aclose())
         await settle()
         assert not closing.done()
@@ -339,8 +354,55 @@ def test_a_renewal_that_nobody_waits_for_is_not_collected_and_closing_waits_for_
         await tokens.aclose()
 
     asyncio.run(scenario())
-    again = process(Token(access="access-token-0", refresh="refresh-token-0", expires_at=1.0))
-    assert asyncio.run(again.get()).access == "access-token-1"
+    assert asyncio.run(process(given).get()).access == "access-token-1"
+    assert len(shop.refreshed) == 1
+
+
+def test_a_renewal_that_nobody_holds_any_more_goes_on(clock, process, shop, store):
+    given, answers, put = shop.token(), [], store.put
+    clock.advance(LIFE)
+
+    async def slowly(items, *, ttl=None):
+        coming = asyncio.get_running_loop().create_future()
+        answers.append(weakref.ref(coming))
+        await coming
+        await put(items, ttl=ttl)
+
+    store.put = slowly
+
+    async def scenario():
+        caller = asyncio.create_task(process(given).get())
+        await settle()
+        caller.cancel()
+        await settle()
+        del caller
+        gc.collect()
+        answers[0]().set_result(None)
+        await settle()
+
+    asyncio.run(scenario())
+    assert asyncio.run(process(given).get()).access == "access-token-1"
+    assert len(shop.refreshed) == 1
+
+
+def test_a_token_that_came_when_the_loop_ended_is_not_lost(clock, process, shop, store):
+    tokens, given = process(), shop.token()
+    clock.advance(LIFE)
+    put = store.put
+
+    async def never(items, *, ttl=None):
+        await asyncio.Event().wait()
+
+    async def cut_off():
+        store.put = never
+        caller = asyncio.create_task(tokens.get())
+        await settle()
+        assert not caller.done()
+
+    asyncio.run(cut_off())
+    store.put = put
+    assert asyncio.run(tokens.get()).access == "access-token-1"
+    assert asyncio.run(process(given).get()).access == "access-token-1"
     assert len(shop.refreshed) == 1
 
 
@@ -393,6 +455,18 @@ def test_a_good_token_is_used_while_the_next_one_takes_long(clock, process, shop
     assert len(shop.refreshed) == 1
 
 
+def test_after_a_renewal_what_the_caller_sends_counts_again(clock, process):
+    tokens, attempt = process(), Attempt()
+    clock.advance(LIFE)
+
+    async def scenario():
+        ATTEMPT.set(attempt)
+        await tokens.get()
+
+    asyncio.run(scenario())
+    assert attempt.sent
+
+
 def test_the_end_of_an_event_loop_does_not_leave_others_waiting(clock, process, shop):
     tokens, gate = process(), asyncio.Event()
     clock.advance(LIFE)
@@ -437,7 +511,7 @@ def test_a_renewal_elsewhere_that_takes_too_long_is_an_unavailable_vendor(clock,
     clock.advance(LIFE)
 
     async def scenario():
-        await store.put([("lock/token/sourcing.shop/platform", b"somebody")])
+        await store.put([(f"lock/{RECORD}", b"somebody")])
         begun = clock.monotonic()
         with pytest.raises(ProviderUnavailableError) as caught:
             await tokens.get()
@@ -497,7 +571,24 @@ def test_other_credentials_are_a_new_grant_and_the_old_one_goes_on_beside_it(clo
     assert asyncio.run(scenario()) == ("access-token-3", "access-token-12")
 
 
-def test_the_credentials_of_long_ago_are_still_known(clock, process, shop):
+def test_an_operator_may_go_back_to_the_credentials_before(clock, process, shop):
+    before = shop.token()
+
+    async def scenario():
+        clock.advance(LIFE)
+        await process(before).get()
+        for number in range(3):
+            elsewhere = Shop(clock)
+            elsewhere.access, elsewhere.refresh = f"other-access-{number}", f"other-refresh-{number}"
+            read = elsewhere.token()
+            clock.advance(LIFE)
+            await process(read, vendor=elsewhere).get()
+        return (await process(before).get()).access
+
+    assert asyncio.run(scenario()) == "access-token-2"
+
+
+def test_the_credentials_of_long_ago_are_still_known(clock, process, shop, store):
     first = shop.token()
 
     async def scenario():
@@ -508,6 +599,8 @@ def test_the_credentials_of_long_ago_are_still_known(clock, process, shop):
         return (await process(first).get()).access
 
     assert asyncio.run(scenario()) == f"access-token-{3 * KNOWN}"
+    (grant,) = json.loads(asyncio.run(store.get(RECORD)))
+    assert len(grant["lineage"]) <= KNOWN + 3
 
 
 @given(data=st.data())
@@ -577,7 +670,7 @@ def test_a_refresh_that_brings_no_refresh_token_leaves_the_one_there_was(clock, 
     assert asked == [("refresh-0", given.refresh_expires_at, {"open_id": "open-id-1"})] * 2
 
 
-def test_a_dead_grant_says_how_to_connect_again_and_the_vendor_is_not_asked_twice(clock, process, shop):
+def test_a_dead_grant_says_how_to_connect_again_and_the_vendor_is_not_asked_twice(clock, process, shop, store):
     tokens = process()
     shop.revoked, shop.access = True, "something else"
 
@@ -592,11 +685,13 @@ def test_a_dead_grant_says_how_to_connect_again_and_the_vendor_is_not_asked_twic
         errors.append(await call(tokens))
         assert len(shop.sent) == sent
         clock.advance(100 * DAY)
-        # So does another process.
+        # So does another process, though the lock is held.
+        await store.put([(f"lock/{RECORD}", b"somebody")])
         errors.append(await call(process(Token(access="access-token-0", refresh="refresh-token-0"))))
         return errors
 
     errors = asyncio.run(scenario())
+    assert clock.slept == []
     assert {error.reconnect_url for error in errors} == {PAGE}
     assert {error.outcome for error in errors} == {Outcome.NOT_APPLIED}
     assert (errors[0].code, errors[0].status) == ("invalid_grant", 400)
@@ -637,6 +732,22 @@ def test_a_refusal_that_need_not_be_for_good_is_forgotten_after_a_while_and_with
         return (await process(given, seed="another secret").get()).access
 
     assert asyncio.run(scenario()) == "access-token-1"
+
+
+def test_what_works_again_with_another_secret_works_for_all(clock, process, shop):
+    shop.rotate = False
+    given = Token(access="", refresh="refresh-token-0")
+
+    async def scenario():
+        shop.revoked = True
+        with pytest.raises(CredentialRevokedError):
+            await process(given, seed="of another application").get()
+        shop.revoked = False
+        await process(given, seed="right").get()
+        clock.advance(LIFE)
+        return (await process(given, seed="of another application").get()).access
+
+    assert asyncio.run(scenario()) == "access-token-2"
 
 
 def test_a_token_that_is_good_is_used_to_its_end_though_the_grant_is_dead(clock, process, shop, caplog):
@@ -737,6 +848,11 @@ def test_what_fails_for_a_while_is_tried_again_later_and_a_good_token_used_meanw
     assert asyncio.run(scenario()) == ["access-token-0"] * 4 + ["access-token-1"]
     assert len(shop.refreshed) == 3
     assert len(caplog.records) == 1
+    # The next time it is said again.
+    clock.advance(LIFE - DAY / 2)
+    shop.script.append(failure)
+    assert asyncio.run(tokens.get()).access == "access-token-1"
+    assert len(caplog.records) == 2
 
 
 def test_without_a_good_token_the_failure_is_raised_and_nothing_was_applied(clock, process, shop):
@@ -896,6 +1012,46 @@ def test_a_key_that_is_refused_is_tried_again_after_a_while(clock, process, shop
     assert asyncio.run(scenario()) == "access-token-1"
 
 
+def test_a_key_goes_on_with_the_tokens_that_were_handed_back(clock, process, shop, store):
+    async def scenario():
+        read = await process(obtain=True).get()
+        assert (await process(read, obtain=True, seed="key").get()).access == "access-token-1"
+        # Also when the store has lost what it knew.
+        await store.put([(RECORD, None)])
+        return (await process(read, obtain=True, seed="key").get()).access
+
+    assert asyncio.run(scenario()) == "access-token-1"
+    assert len(shop.obtained) == 1
+
+
+def test_another_key_does_not_go_on_with_the_tokens_of_the_one_before(clock, process, shop):
+    async def scenario():
+        first = process(obtain=True, seed="key")
+        read = await first.get()
+        clock.advance(LIFE)
+        await first.get()
+        shop.access, shop.refresh = "other-access", "other-refresh"
+        return (await process(read, obtain=True, seed="another key").get()).access
+
+    assert asyncio.run(scenario()) == "access-token-3"
+    assert (len(shop.obtained), len(shop.refreshed)) == (2, 1)
+
+
+def test_a_refused_key_counts_as_asked_for(clock, process, shop):
+    tokens = process(obtain=True, apart=2 * DEAD)
+    shop.revoked = True
+
+    async def scenario():
+        with pytest.raises(CredentialRevokedError):
+            await tokens.get()
+        clock.advance(DEAD)
+        with pytest.raises(RateLimitedError):
+            await tokens.get()
+
+    asyncio.run(scenario())
+    assert len(shop.obtained) == 1
+
+
 def test_a_vendor_that_gives_the_same_token_again_is_believed_once(process, clock):
     class Same(Shop):
         async def _next(self):
@@ -970,6 +1126,25 @@ def test_a_source_that_fails_fails_no_call_and_no_secret_is_logged(process, shop
     assert "access-token" not in caplog.text
 
 
+def test_a_source_that_hangs_is_not_waited_for(process, shop, clock, caplog):
+    async def hang(values):
+        await asyncio.Event().wait()
+
+    tokens = process(hand_back=hang, variables=variables)
+    clock.advance(LIFE)
+
+    async def scenario():
+        caller = asyncio.create_task(tokens.get())
+        await settle()
+        # Whoever comes now does not wait at all.
+        assert (await tokens.get()).access == "access-token-1"
+        clock.advance(HAND_BACK_SECONDS)
+        return (await caller).access
+
+    assert asyncio.run(scenario()) == "access-token-1"
+    assert "could not be handed back: TimeoutError" in caplog.text
+
+
 def test_it_is_stored_before_it_is_handed_back(process, shop, clock):
     seen = []
 
@@ -1028,7 +1203,7 @@ def test_a_store_that_has_lost_everything_is_told_again(clock, process, shop, st
     async def scenario():
         clock.advance(LIFE)
         await tokens.get()
-        await store.put([("token/sourcing.shop/platform", None)])
+        await store.put([(RECORD, None)])
         shop.access = "something else"
         assert await tokens.authorised(shop.send) == "access-token-2"
         return (await process(given).get()).access
@@ -1039,7 +1214,7 @@ def test_a_store_that_has_lost_everything_is_told_again(clock, process, shop, st
 
 def test_a_record_of_another_version_is_no_obstacle(process, shop, store, caplog):
     async def scenario():
-        await store.put([("token/sourcing.shop/platform", b'{"strange": 1}')])
+        await store.put([(RECORD, b'{"strange": 1}')])
         return (await process().get()).access
 
     assert asyncio.run(scenario()) == "access-token-0"
@@ -1059,7 +1234,7 @@ def test_what_is_kept_goes_when_the_refresh_token_ends(clock, shop):
         await Tokens(account(store, clock), given=given, seed="", refresh=refresh, reconnect=lost).get()
         for seconds in (2 * DAY - 1, 2):
             clock.advance(seconds)
-            kept.append(await store.get("token/sourcing.shop/platform") is not None)
+            kept.append(await store.get(RECORD) is not None)
 
     asyncio.run(scenario())
     assert kept == [True, False]
@@ -1076,11 +1251,31 @@ def test_no_secret_shows_in_keys_or_where_tokens_are_printed(clock, process, sho
         return [key async for key, _ in store.scan("")], vars(await tokens.get())
 
     keys, found = asyncio.run(scenario())
-    assert keys == ["token/sourcing.shop/platform"]
+    assert keys == [RECORD]
     for text in (repr(token), str(token), repr(found), repr([token.access, token.refresh])):
         assert "-token-" not in text
         assert "open-id" not in text
     assert {"access-token-0", "refresh-token-0", "access-token-1", "refresh-token-1"} <= set(concealed)
+
+
+def test_no_secret_is_in_the_frames_of_an_error(clock, process, shop, store):
+    tokens = process(obtain=True, apart=300)
+
+    async def scenario():
+        await tokens.get()
+        clock.advance(LIFE)
+        shop.refresh, store.full = "something else", True
+        with pytest.raises(ProviderUnavailableError) as caught:
+            await tokens.get()
+        return caught.value
+
+    error = asyncio.run(scenario())
+    assert error.code == "store"
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if "test_tokens" not in frame.f_code.co_filename or frame.f_code.co_name == "put":
+                assert "-token-" not in repr(frame.f_locals)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def test_what_a_renewal_sends_is_not_the_callers_request(clock, process, shop):
@@ -1178,6 +1373,33 @@ def test_a_tenants_source_gets_what_was_refreshed_and_other_tenants_see_nothing_
     assert keys == ["token/email.alpha/tenant:m-1/", "token/email.alpha/tenant:m-2/"]
 
 
+class Blocking:
+    """A tenant's source for code that blocks."""
+
+    def __init__(self):
+        self.values = {"SHOP_ACCESS": "access-token-0", "SHOP_REFRESH": "refresh-token-0"}
+
+    def get(self, vendor):
+        return dict(self.values)
+
+    def put(self, vendor, values):
+        self.values |= values
+
+
+def test_a_source_that_blocks_gets_what_was_refreshed(mails, mail, shop, clock, store):
+    row = Blocking()
+    shop.access = "something else"
+    environ = {"SHOP_ACCESS": "a", "SHOP_REFRESH": "b"}
+    settings = Settings(mode="live", vendors={"email": "alpha"}, environ=environ, env_file=None)
+
+    with sync.Providers(settings, clock=clock, store=store, hooks=()) as p:
+        for _ in range(2):
+            p.scoped("m-1", credentials=row).email.send(mail())
+
+    assert row.values == {"SHOP_ACCESS": "access-token-1", "SHOP_REFRESH": "refresh-token-1"}
+    assert mails.calls == ["access-token-0", "access-token-1", "access-token-1"]
+
+
 def test_tokens_that_came_later_are_masked_in_errors_and_where_to_connect_again(mails, live, mail, shop):
     vault = Vault()
     shop.access = "something else"
@@ -1229,3 +1451,57 @@ def test_a_call_whose_time_is_over_before_it_has_a_token_was_not_applied_and_the
     assert (error.outcome, error.retryable) == (Outcome.NOT_APPLIED, True)
     assert mails.calls == ["access-token-0", "access-token-1"]
     assert shop.refreshed == ["refresh-token-0"]
+
+
+def test_a_token_that_was_refused_late_is_not_renewed_again(process, shop):
+    tokens = process()
+    shop.access = "something else"
+
+    async def scenario():
+        await tokens.authorised(shop.send)
+        return (await tokens.renew("access-token-0")).access
+
+    assert asyncio.run(scenario()) == "access-token-1"
+    assert shop.refreshed == ["refresh-token-0"]
+
+
+def test_a_renewal_that_ends_with_what_was_refused_meanwhile_is_followed_by_another(clock, process, shop, store):
+    one, two, gate, freed = process(), process(), asyncio.Event(), []
+    swap = store.swap
+
+    async def slowly(key, old, new, *, ttl=None):
+        if new is None:
+            freed.append(key)
+            if len(freed) == 2:
+                await gate.wait()
+        return await swap(key, old, new, ttl=ttl)
+
+    store.swap = slowly
+    clock.advance(LIFE)
+
+    async def scenario():
+        first = asyncio.gather(one.get(), two.get())
+        await settle()
+        assert (len(freed), shop.refreshed) == (2, ["refresh-token-0"])
+        renewed = asyncio.create_task(two.renew("access-token-1"))
+        await settle()
+        gate.set()
+        return [token.access for token in await first], (await renewed).access
+
+    _, after = asyncio.run(scenario())
+    assert after == "access-token-2"
+    assert shop.refreshed == ["refresh-token-0", "refresh-token-1"]
+
+
+def test_a_refusal_that_cannot_be_stored_is_a_refusal(clock, process, shop, store):
+    tokens = process()
+    clock.advance(LIFE)
+    shop.revoked = store.full = True
+
+    async def scenario():
+        for _ in range(2):
+            with pytest.raises(CredentialRevokedError):
+                await tokens.get()
+
+    asyncio.run(scenario())
+    assert len(shop.refreshed) == 2

@@ -17,6 +17,7 @@ from providers.email import DemoEmail, EmailMessage
 from providers.errors import ProviderError
 from providers.llm import CompletionRequest, Message
 from providers.sms import SmsMessage
+from providers.sourcing import OrderRequest
 
 MAIL = EmailMessage(to=("ann@example.com",), subject="Hi", text="Hello")
 
@@ -214,6 +215,26 @@ async def batch(url: str, environ: str, key: str) -> None:
             say(type(error).__name__, error.code)
 
 
+async def order(url: str, environ: str, ref: str, key: str) -> None:
+    address = {
+        "name": "Ana Silva",
+        "line1": "1 Main Street",
+        "city": "Austin",
+        "region": "Texas",
+        "postal_code": "78701",
+        "country": "US",
+        "phone": "+15125550123",
+    }
+    async with live(url, environ) as p:
+        try:
+            placed = await p.sourcing.place_order(
+                OrderRequest(items=({"ref": ref},), address=address, idempotency_key=key)
+            )
+            say(*placed.refs)
+        except ProviderError as error:
+            say(type(error).__name__, error.code)
+
+
 async def share(*args: str) -> None:
     import sharing
 
@@ -243,6 +264,7 @@ JOBS = {
     "text": text,
     "refund": refund,
     "batch": batch,
+    "order": order,
     "renew": renew,
 }
 

@@ -6,8 +6,9 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -19,6 +20,7 @@ from providers.core.transport_httpx import HttpxTransport
 from providers.email import EmailMessage, MessageRef, MessageStatus
 from providers.llm import Batch, Completion, CompletionRequest, Message
 from providers.sms import SentSms, SmsMessage, SmsStatus
+from providers.sourcing import OrderRequest, Product, SupplierOrder
 from providers.testing import servers
 from providers.testing.clock import ManualClock
 from providers.testing.servers import Fault, FaultServer
@@ -52,7 +54,9 @@ class Vendor:
     header of its own when to come back, `silence` how long it is left alone after a 429 that does not tell; `other` has
     the faults after which the error is another one than at most vendors, `doubted` those after which an answer that it
     kept is asked for anew. `made`: how much of the vendor's making there is. A write whose outcome is unknown is
-    repeated if the vendor `deduplicates`, and looked up if it `finds`.
+    repeated if the vendor `deduplicates`, and looked up if it `finds`. `proxy` is the fault server in front of the
+    vendor, `environ` what is set besides. A vendor that `shows` what it made only when asked is asked. `before` is the
+    last request before a write, and how often it is made before the second write is due.
     """
 
     name: str
@@ -72,6 +76,10 @@ class Vendor:
     other: Mapping[str, type[ProviderError]] = field(default_factory=dict)
     doubted: frozenset[str] = frozenset()
     stream: Call | None = None
+    proxy: Callable[[str], FaultServer] = FaultServer
+    environ: Mapping[str, str] = field(default_factory=dict)
+    shows: bool = False
+    before: tuple[tuple[str, str], int] | None = None
 
     @property
     def write(self):
@@ -333,6 +341,140 @@ ANTHROPIC = Vendor(
     other={"504": ProviderTimeoutError},
 )
 
+AE_ORDERED, AE_LOOKED_AT = "1005001234567890", "1005001234567891"
+CJ_ORDERED, CJ_LOOKED_AT = "1400000000000000001", "1400000000000000002"
+ADDRESS = {
+    "name": "Ana Silva",
+    "line1": "1 Main Street",
+    "city": "Austin",
+    "region": "Texas",
+    "postal_code": "78701",
+    "country": "US",
+    "phone": "+15125550123",
+}
+AT_ONCE = "1000000000/second"
+"""Places in a rate come as fast as they are asked for: what it does is tested elsewhere."""
+
+
+class Watched(FaultServer):
+    """In front of a supplier: a fault meets the calls that are watched, and only they are seen.
+
+    What has to be asked before an order (a token, prices, ways to ship) and after it passes, unless a fault is staged
+    for it. Calls of AliExpress, which all go to one path, are named by their method.
+    """
+
+    def __init__(self, upstream, base, named, watched):
+        super().__init__(upstream)
+        self._base, self._named, self._watched = base, named, watched
+
+    def stage(self, fault, *, match=None, times=1):
+        if match is None and fault is not Fault.REFUSE:
+            match = (None, self._base)
+        super().stage(fault, match=match, times=times)
+
+    async def _exchange(self, request, transport):
+        name = self._named(request.record)
+        if name not in self._watched:
+            name = "/passes" + name
+        request.record = replace(request.record, path=name)
+        return await super()._exchange(request, transport)
+
+    def _record(self, request):
+        if not request.path.startswith("/passes"):
+            super()._record(request)
+
+
+def called_at_aliexpress(request):
+    form = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
+    product = form.get("product_id", "")
+    return "/".join([request.path, form.get("method", ""), *([product] if product else [])])
+
+
+def called_at_cj(request):
+    product = request.query.get("pid", "")
+    return request.path + (f"?pid={product}" if product else "")
+
+
+async def place_order(providers, number, *, ref, idempotency_key=None, **options):
+    request = OrderRequest(items=({"ref": ref},), address=ADDRESS, idempotency_key=idempotency_key or f"order-{number}")
+    return await providers.sourcing.place_order(request, **options)
+
+
+def ordering(ref):
+    async def place(providers, number, **options):
+        return await place_order(providers, number, ref=ref, **options)
+
+    return place
+
+
+def looking(ref):
+    async def look(providers, number, **options):
+        return await providers.sourcing.product(ref, country="US", shipping=False, fresh=True, **options)
+
+    return look
+
+
+async def watch(providers, number, **options):
+    return await providers.sourcing.watch([f"cjdropshipping:{CJ_LOOKED_AT}"], **options)
+
+
+AE_WIRES = [
+    "/sync/aliexpress.ds.order.create",
+    f"/sync/aliexpress.ds.product.get/{AE_LOOKED_AT}",
+    "/sync/aliexpress.ds.product.get/1",
+]
+ALIEXPRESS = Vendor(
+    name="aliexpress",
+    capability="sourcing",
+    # Without a tracking id, or links would be asked for as well.
+    server=lambda **more: servers.AliExpressServer(tracking_id=None, **more),
+    once=Call(
+        ordering(f"aliexpress:{AE_ORDERED}"), "sourcing.place_order", ("POST", AE_WIRES[0]), SupplierOrder, seconds=40
+    ),
+    read=Call(looking(f"aliexpress:{AE_LOOKED_AT}"), "sourcing.product", ("POST", AE_WIRES[1]), Product),
+    # What it takes once is all there is to write.
+    idempotent=None,
+    # The gateway says what it says with 200.
+    refused={},
+    secrets=lambda server: (server.app_secret, server.access_token, server.refresh_token),
+    made=lambda server: len(server.orders),
+    proxy=lambda url: Watched(url, "/sync", called_at_aliexpress, AE_WIRES),
+    environ={"PROVIDER_RATE_ALIEXPRESS": AT_ONCE},
+    shows=True,
+    # By which id a product is ordered to the US it is asked once more.
+    before=(("POST", f"/passes/sync/aliexpress.ds.product.get/{AE_ORDERED}"), 3),
+)
+CJ = "/api2.0/v1/"
+CJ_WIRES = [
+    CJ + "shopping/order/createOrderV2",
+    CJ + "shopping/order/getOrderDetail",
+    CJ + f"product/query?pid={CJ_LOOKED_AT}",
+    CJ + "webhook/product/subscribe",
+    CJ + "setting/get",
+]
+CJDROPSHIPPING = Vendor(
+    name="cjdropshipping",
+    capability="sourcing",
+    server=servers.CjServer,
+    once=Call(
+        ordering(f"cjdropshipping:{CJ_ORDERED}"),
+        "sourcing.place_order",
+        ("POST", CJ_WIRES[0]),
+        SupplierOrder,
+        seconds=40,
+    ),
+    read=Call(looking(f"cjdropshipping:{CJ_LOOKED_AT}"), "sourcing.product", ("GET", CJ_WIRES[2]), Product),
+    idempotent=Call(watch, "sourcing.watch", ("POST", CJ_WIRES[3]), type(None)),
+    refused={"message": "no"},
+    secrets=lambda server: (server.api_key, str(server.open_id)),
+    made=lambda server: len(server.orders),
+    proxy=lambda url: Watched(url, CJ, called_at_cj, CJ_WIRES),
+    environ={"PROVIDER_RATE_CJDROPSHIPPING": AT_ONCE},
+    silence=1.1,
+    finds=True,
+    before=(("POST", f"/passes{CJ}logistic/freightCalculate"), 1),
+)
+
 BACKENDS = {
     "sendgrid-aiohttp": (SENDGRID, AiohttpTransport),
     "sendgrid-httpx": (SENDGRID, HttpxTransport),
@@ -347,6 +489,10 @@ BACKENDS = {
     "gateway-httpx": (GATEWAY, HttpxTransport),
     "anthropic-aiohttp": (ANTHROPIC, AiohttpTransport),
     "anthropic-httpx": (ANTHROPIC, HttpxTransport),
+    "aliexpress-aiohttp": (ALIEXPRESS, AiohttpTransport),
+    "aliexpress-httpx": (ALIEXPRESS, HttpxTransport),
+    "cjdropshipping-aiohttp": (CJDROPSHIPPING, AiohttpTransport),
+    "cjdropshipping-httpx": (CJDROPSHIPPING, HttpxTransport),
 }
 EFFECTS = ("once", "read", "idempotent")
 CALLS = [(name, effect) for name, (kind, _) in BACKENDS.items() for effect in EFFECTS if getattr(kind, effect)]
@@ -378,7 +524,7 @@ class Rig:
             mode="live",
             vendors={self.kind.capability: self.kind.name},
             base_urls={self.kind.name: base_url or self.faults.url},
-            environ=self.vendor.env,
+            environ={**self.vendor.env, **self.kind.environ},
             env_file=None,
         )
         return Providers(settings, clock=self.clock, transport=self.transport and self.transport(), **more)
@@ -391,6 +537,13 @@ class Rig:
     def send(self, providers, **options):
         """Do what must happen once, if anything must."""
         return self.call(providers, "once" if self.kind.once else "idempotent", **options)
+
+    def break_kept(self):
+        """The connection on which the second write goes out is dead."""
+        match, times = self.kind.before or (None, 0)
+        if times:
+            self.faults.stage(Fault.PASS, match=match, times=times)
+        self.faults.stage(Fault.STALE_CLOSE, match=match)
 
     @property
     def wire(self):
@@ -421,9 +574,18 @@ class Rig:
         return await task
 
 
+class Clock(ManualClock):
+    """Waits that are over before anybody would notice them are none."""
+
+    async def sleep(self, seconds):
+        await super().sleep(seconds)
+        if seconds < 1e-6:
+            self.slept.remove(seconds)
+
+
 @pytest.fixture
 def clock():
-    return ManualClock()
+    return Clock()
 
 
 @pytest.fixture(params=TRANSPORTS)
@@ -437,7 +599,7 @@ def rig(request, clock):
     # A library that loads slowly does so at the first call: not while these tests make time fly.
     catalog.adapter_class(kind.facts)
     before = set(threading.enumerate())
-    with kind.server(clock=clock.time) as vendor, FaultServer(vendor.url) as faults:
+    with kind.server(clock=clock.time) as vendor, kind.proxy(vendor.url) as faults:
         for match, reply in kind.replies.items():
             vendor.stage(Fault.json(200, reply), match=match, times=None)
         yield Rig(kind, vendor, faults, clock, backend)

@@ -29,7 +29,7 @@ def kind(value):
 
 
 def differs(got, wanted, nulls=frozenset(), path="reply"):
-    """What a reply lacks of a sample: every name of it is there, of the same JSON type. Null in a sample is any type."""
+    """Where a reply lacks a name of a sample, or has another JSON type; null in a sample is any type."""
     if wanted is None or (got is None and path.rpartition(".")[2] in nulls):
         return []
     if kind(got) != kind(wanted):
@@ -282,7 +282,9 @@ def test_prices_of_the_old_search_may_be_ranges(shop, ask):
     found = data(ask(shop, "product/list", productNameEn="shoes", pageSize=200))["list"]
     assert {" -- " in each["sellPrice"] for each in found} == {True, False}
     for each in found[:20]:
-        prices = [Decimal(str(one["variantSellPrice"])) for one in data(ask(shop, "product/variant/query", pid=each["pid"]))]
+        prices = [
+            Decimal(str(one["variantSellPrice"])) for one in data(ask(shop, "product/variant/query", pid=each["pid"]))
+        ]
         shown = [Decimal(text) for text in each["sellPrice"].split(" -- ")]
         assert (shown[0], shown[-1], len(shown)) == (min(prices), max(prices), len(set(shown)))
 
@@ -331,7 +333,6 @@ def test_an_unknown_product_answers_as_the_sample(shop, ask):
 def test_exactly_one_name_of_a_product_is_asked_for(shop, ask):
     assert ask(shop, "product/query")["code"] == 1600300
     assert ask(shop, "product/query", pid=PID, productSku="CJDEMO")["code"] == 1600300
-    assert ask(shop, "product/query", productSku="CJDEMO0000001")["code"] in (1602001, 200)
     assert ask(shop, "product/query", productSku="no sku")["code"] == 1602001
 
 
@@ -352,7 +353,7 @@ def test_one_variant_is_the_one_of_its_product(shop, ask):
 
 
 @pytest.mark.parametrize(
-    "vid", ["1795000000000000101", "1795000009000000001", "1795000001000000404", "x", "5E656DFB-0000-4000-8000-9"]
+    "vid", ["1795000000000000101", "1795000000009000001", "1795000000001000404", "x", "5E656DFB-0000-4000-8000-9"]
 )
 def test_unknown_variants(shop, ask, vid):
     for path in ("product/variant/queryByVid", "product/stock/queryByVid"):
@@ -413,7 +414,10 @@ def test_the_three_ways_to_ask_for_stock_agree(shop, ask):
             assert variant["vid"] == entry["vid"]
             counted = [
                 [(each["countryCode"], each["totalInventory"], each["cjInventory"]) for each in variant["inventories"]],
-                [(each["countryCode"], each["totalInventoryNum"], each["cjInventoryNum"]) for each in entry["inventory"]],
+                [
+                    (each["countryCode"], each["totalInventoryNum"], each["cjInventoryNum"])
+                    for each in entry["inventory"]
+                ],
                 [(each["countryCode"], each["totalInventoryNum"], each["cjInventoryNum"]) for each in by_vid],
             ]
             assert counted[0] == counted[1] == counted[2]
@@ -444,7 +448,6 @@ def test_stock_and_price_can_be_set(own, ask):
     with pytest.raises(ValueError, match="not found"):
         server.set_stock("1", 1)
     server.reset()
-    assert data(ask(server, "product/getCategory")) if hasattr(server, "gone") else True
     del server.test_token
     assert data(ask(server, "product/variant/query", pid=PID)) == before
 
@@ -453,9 +456,9 @@ def test_a_country_leaves_what_is_there(shop, ask):
     found = rows(ask(shop, "product/listV2", keyWord="lamp", size=100, countryCode="US"))
     assert 0 < len(found) < 57
     for each in found[:3]:
-        for one in data(
-            ask(shop, "product/query", pid=each["id"], countryCode="US", features="enable_inventory")
-        )["variants"]:
+        for one in data(ask(shop, "product/query", pid=each["id"], countryCode="US", features="enable_inventory"))[
+            "variants"
+        ]:
             assert [row["countryCode"] for row in one["inventories"]] == ["US"]
     assert rows(ask(shop, "product/listV2", keyWord="lamp", countryCode="DE")) == []
     assert data(ask(shop, "product/query", pid=PID, countryCode="DE"))["variants"] == []
@@ -491,7 +494,7 @@ def test_freight_goes_by_country_and_weight(shop, ask):
 def test_freight_refuses_what_it_does_not_know(shop, ask):
     (vid, *_) = shop.variants(PID)
     assert quoted(ask, shop, ("1795000000000000101", 1))["code"] == 1602000
-    assert quoted(ask, shop, ("1795000001000000410", 1))["code"] == 1602002
+    assert quoted(ask, shop, ("1795000000001000410", 1))["code"] == 1602002
     assert quoted(ask, shop, (vid, 1), endCountryCode="ZZ")["code"] == 1605001
     assert quoted(ask, shop, (vid, 1), startCountryCode="us")["code"] == 1605001
     for amount in (0, -1, True, "1", 1.5, None):

@@ -56,9 +56,26 @@ PRICES = st.lists(st.one_of(st.none(), st.integers(0, 50)), max_size=8)
 
 @given(st.lists(PRICES, min_size=1, max_size=4), st.booleans())
 def test_lists_sorted_by_price_are_one_sorted_list_with_the_unpriced_last(lists, down):
-    products = [[product((i, j), price) for j, price in enumerate(prices)] for i, prices in enumerate(lists)]
+    products = [
+        sorted(
+            (product((i, j), price) for j, price in enumerate(prices)), key=lambda one: merge.price_key(one, down=down)
+        )
+        for i, prices in enumerate(lists)
+    ]
     merged = merge.by_price(products, down=down)
     prices = [one.price.amount for one in merged if one.price is not None]
     assert prices == sorted(prices, reverse=down)
     assert [one.price for one in merged[len(prices) :]] == [None] * (len(merged) - len(prices))
     assert Counter(one.ref for one in merged) == Counter(one.ref for some in products for one in some)
+
+
+@given(st.lists(PRICES, min_size=1, max_size=4), st.lists(PRICES, min_size=4, max_size=4), st.booleans())
+def test_what_is_read_later_of_a_list_moves_nothing_before_it(lists, more, down):
+    first = [[product((i, j), price) for j, price in enumerate(prices)] for i, prices in enumerate(lists)]
+    later = [
+        [*one, *(product((i, "later", j), price) for j, price in enumerate(added))]
+        for i, (one, added) in enumerate(zip(first, more, strict=False))
+    ]
+    shortest = min(map(len, first))
+    before, after = (merge.by_price(each, down=down) for each in (first, later))
+    assert before[:shortest] == after[:shortest]

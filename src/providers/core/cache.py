@@ -98,6 +98,15 @@ class Cache:
         # Models are frozen; a list could be changed by who gets it.
         return cast("T", copy(cast("object", answer)) if isinstance(answer, list | dict) else answer)
 
+    def composed(self, operation: Operation, question: str) -> object:
+        """What was made of several answers and is still good; None for nothing. In this process only."""
+        kept = self._near.get(f"composed/{operation.name}/{question}")
+        return kept.answer if kept is not None and self._clock.time() - kept.at < operation.cache else None
+
+    def compose(self, operation: Operation, question: str, answer: object) -> None:
+        """Keep it for `operation.cache` seconds."""
+        self._keep_near(f"composed/{operation.name}/{question}", Kept(self._clock.time(), answer))
+
     async def _asked(
         self,
         operation: Operation,

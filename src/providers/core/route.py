@@ -7,7 +7,7 @@ from contextlib import aclosing, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from providers.core.breaker import NOT_ASKED
 from providers.core.errors import BadResponseError, Fault, InvalidRequestError, ProviderError, UnsupportedOperationError
@@ -176,6 +176,28 @@ class Route(Generic[A]):
             guards=safeguards,
             generated=generated,
         )
+
+    async def composed(
+        self,
+        operation: Operation,
+        compose: Callable[[], Awaitable[T]],
+        *,
+        payload: object,
+        fresh: bool = False,
+        whole: Callable[[T], bool],
+    ) -> T:
+        """What `compose` makes of several cached answers, kept as it is in this process for `operation.cache` seconds.
+
+        That is added to the age of its parts. Only what is `whole` is kept. It must not be changed by who gets it.
+        """
+        cache = self._pipeline.cache
+        question = f"{self.tenant}/{'+'.join([target.account for target in self.targets])}/{payload_digest(payload)}"
+        found = None if fresh else cache.composed(operation, question)
+        if found is None:
+            found = await compose()
+            if whole(found):
+                cache.compose(operation, question, found)
+        return cast("T", found)
 
     async def pages(
         self,

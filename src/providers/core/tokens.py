@@ -129,8 +129,9 @@ class Tokens:
     Args:
         account: whose they are; its `id` names the record.
         given: the token in the credentials, if there is one.
-        seed: everything in the credentials that tokens depend on, as one text (only a digest is kept). Another seed is
-            another attempt for what was refused; without `given` it is another grant.
+        seed: everything in the credentials that tokens depend on, as one text (only a digest is kept): with another
+            one, what was refused is tried again. With `obtain` it names the grant, and is what does not change with
+            the tokens: the key. Otherwise the token given does.
         refresh: asks for the next token. Raises `CredentialRevokedError` when there is none for good, other
             `AuthenticationError`s when the vendor refuses for another reason.
         obtain: asks for one without a refresh token, e.g. with a key.
@@ -160,8 +161,8 @@ class Tokens:
         if given is not None and not (given.access or given.refresh):
             given = None
         self._given = None if given is None else self._dated(given)
-        self._seed = seed
-        self._own = digest(seed) if given is None else _name(given)
+        self._seed = digest(seed)
+        self._own = self._seed if given is None or obtain is not None else _name(given)
         self._reconnect = reconnect
         self._refresh = refresh
         self._obtain = obtain
@@ -257,7 +258,7 @@ class Tokens:
             if flight is None or flight.done() or flight.get_loop() is not asyncio.get_running_loop():
                 flight = self._flight = asyncio.create_task(self._renewal())
                 _flights.add(flight)
-                flight.add_done_callback(self._landed)
+                flight.add_done_callback(_landed)
             try:
                 token = await asyncio.shield(flight)
             except ProviderError as error:
@@ -266,13 +267,6 @@ class Tokens:
             if token.access != self._refused:
                 attempt.sent = sent
                 return token
-
-    def _landed(self, flight: asyncio.Task[Token]) -> None:
-        _flights.discard(flight)
-        if self._flight is flight:
-            self._flight = None
-        if not flight.cancelled():
-            flight.exception()  # waited for or not, it has been seen
 
     async def _renewal(self) -> Token:
         """The newest token, or a new one when it is time for that; for want of it the old one, while it is good."""
@@ -418,7 +412,7 @@ class Tokens:
             logger.warning("the tokens of %s are of another version", self._account.id)
         found = next((each for each in grants if self._own in each.lineage), None)
         others = [each for each in grants if each is not found]
-        grant = found or Grant(lineage=(self._own,), token=self._given)
+        grant = found or self._begun(others)
         token, stored = self._token, True
         older = found is None or (token is not None and _age(found.token) <= _age(token))
         if token is not None and _name(token) not in grant.lineage and older:
@@ -427,6 +421,13 @@ class Tokens:
         if grant.token is not None:
             self._conceal(grant.token)
         return Record(grant, others, stored)
+
+    def _begun(self, others: list[Grant]) -> Grant:
+        given = self._given
+        if given is not None and any(_name(given) in each.lineage for each in others):
+            # Left over from another key: it may be of another account of the vendor's.
+            given = None
+        return Grant(lineage=(self._own,), token=given)
 
     async def _save(self, grant: Grant, others: list[Grant]) -> None:
         grants = [grant, *others][:GRANTS]
@@ -489,6 +490,12 @@ class Tokens:
 
     def _conceal(self, token: Token) -> None:
         self._account.conceal([token.access, token.refresh, *token.extra.values()])
+
+
+def _landed(flight: asyncio.Task[Token]) -> None:
+    _flights.discard(flight)
+    if not flight.cancelled():
+        flight.exception()  # waited for or not, it has been seen
 
 
 def _name(token: Token) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from providers.core.attempt import NO_PLACE
 from providers.core.capability import Capability, Context, as_ref
 from providers.core.clock import utc
 from providers.core.errors import (
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
         Tracking,
     )
 
+PAGE = Operation(name="sourcing.page", effect=Effect.READ, cache=60.0)
+WHOLE = Operation(name="sourcing.whole", effect=Effect.READ, cache=60.0)
 PRICE = Operation(name="sourcing.price", effect=Effect.READ, result=Offer, unit="call", cache=300.0)
 STOCK = Operation(name="sourcing.stock", effect=Effect.READ, result=Stock, unit="call", cache=120.0)
 SEARCH_BY_IMAGE = Operation(
@@ -243,28 +246,34 @@ class Sourcing(Capability[SourcingAdapter]):
         answer to page 1 is cached (15 minutes); a supplier that failed then is left out of the pages that follow. What
         failed is in `errors`; raises only when all did. `category` is an id of one `source`.
         """
-        market = Market(country=country, currency=currency, language=language)
-        if source is None and category is not None:
-            msg = "category: an id of one supplier; say which by source="
-            raise InvalidRequestError(msg, field="category")
-        sources = (self._suppliers.known(source),) if source is not None else self.sources
-        base = SearchQuery.model_validate(
-            {
-                "source": sources[0],
-                "text": query,
-                "market": market,
-                "page": page,
-                "page_size": page_size,
-                "sort": sort,
-                "price_min": price_min,
-                "price_max": price_max,
-                "category": category,
-            }
+        asked = (query, source, page, page_size, country, currency, language, sort, price_min, price_max, category)
+
+        async def compose() -> ProductPage:
+            market = Market(country=country, currency=currency, language=language)
+            if source is None and category is not None:
+                msg = "category: an id of one supplier; say which by source="
+                raise InvalidRequestError(msg, field="category")
+            sources = (self._suppliers.known(source),) if source is not None else self.sources
+            base = SearchQuery.model_validate(
+                {
+                    "source": sources[0],
+                    "text": query,
+                    "market": market,
+                    "page": page,
+                    "page_size": page_size,
+                    "sort": sort,
+                    "price_min": price_min,
+                    "price_max": price_max,
+                    "category": category,
+                }
+            )
+            deadline = self._suppliers.deadline(SEARCH.timeout if timeout is None else timeout)
+            found = await Search(self._suppliers, base, sources, deadline=deadline, fresh=fresh).page()
+            return await self._with_links(found, deadline)
+
+        return await self._route.composed(
+            PAGE, compose, payload=asked, fresh=fresh, whole=lambda found: not found.errors
         )
-        found = await Search(
-            self._suppliers, base, sources, deadline=self._suppliers.deadline(timeout), fresh=fresh
-        ).page()
-        return await self._with_links(found, timeout)
 
     async def product(
         self,
@@ -281,17 +290,27 @@ class Sourcing(Capability[SourcingAdapter]):
 
         Raises `NotFoundError` for one that is not there or not sold to this country.
         """
-        market = Market(country=country, currency=currency, language=language)
-        name = self._suppliers.name_of(ref)
-        deadline = self._suppliers.deadline(timeout)
-        found = await self._suppliers.details(name, market, timeout=timeout, fresh=fresh)
-        if shipping and found.shipping is None:
-            found = await self._with_shipping(found, name, market, deadline, fresh=fresh)
-        target = self._suppliers.target(name.source)
-        if found.affiliate_url is None and "affiliate_links" not in target.facts.unsupported:
-            links = await self._links(target, (found.url,), self._suppliers.left(deadline))
-            found = found.model_copy(update={"affiliate_url": links.get(found.url)}) if links else found
-        return found
+
+        async def compose() -> Product:
+            market = Market(country=country, currency=currency, language=language)
+            name = self._suppliers.name_of(ref)
+            deadline = self._suppliers.deadline(PRODUCT.timeout if timeout is None else timeout)
+            found = await self._suppliers.details(name, market, timeout=timeout, fresh=fresh)
+            if shipping and found.shipping is None:
+                found = await self._with_shipping(found, name, market, deadline, fresh=fresh)
+            target = self._suppliers.target(name.source)
+            if found.affiliate_url is None and "affiliate_links" not in target.facts.unsupported:
+                links = await self._links(target, (found.url,), self._suppliers.left(deadline))
+                found = found.model_copy(update={"affiliate_url": links.get(found.url)}) if links else found
+            return found
+
+        return await self._route.composed(
+            WHOLE,
+            compose,
+            payload=(str(ref), country, currency, language, shipping),
+            fresh=fresh,
+            whole=lambda found: found.shipping is not None or not shipping,
+        )
 
     async def prices(
         self,
@@ -410,16 +429,18 @@ class Sourcing(Capability[SourcingAdapter]):
     ) -> list[TrackingOutcome]:
         """Where parcels are, in order; never raises for one of them. `timeout` is for the whole batch."""
         asked = list(refs)
-        late = _not_asked(TRACKINGS.name)
-        outcomes = [TrackingOutcome(index=index, error=late, reason=str(late)) for index in range(len(asked))]
+        outcomes: list[TrackingOutcome] = []
         chunks: dict[str, list[list[tuple[int, Ref]]]] = {}
         for index, ref in enumerate(asked):
+            name: Ref | None = None
             try:
                 name = as_ref(ref)
                 facts = self._route.target(name.vendor).facts
             except ProviderError as error:
-                outcomes[index] = TrackingOutcome(index=index, error=error, reason=str(error))
+                outcomes.append(TrackingOutcome(index=index, ref=name, error=error, reason=str(error)))
                 continue
+            late = _not_asked(TRACKINGS.name)
+            outcomes.append(TrackingOutcome(index=index, ref=name, error=late, reason=str(late)))
             lists = chunks.setdefault(name.vendor, [[]])
             if len(lists[-1]) >= facts.limits.get("trackings", 1):
                 lists.append([])
@@ -431,6 +452,8 @@ class Sourcing(Capability[SourcingAdapter]):
                     tuple(ref for _, ref in chunk), timeout=seconds, fresh=fresh
                 )
             except ProviderError as error:
+                if _out_of_time(error, seconds):
+                    return
                 found = [error] * len(chunk)
             for (index, ref), one in zip(chunk, found, strict=True):
                 outcomes[index] = (
@@ -460,7 +483,7 @@ class Sourcing(Capability[SourcingAdapter]):
             msg = "image: empty"
             raise InvalidRequestError(msg, field="image")
         sources = (self._suppliers.known(source),) if source is not None else self.sources
-        deadline = self._suppliers.deadline(timeout)
+        deadline = self._suppliers.deadline(SEARCH_BY_IMAGE.timeout if timeout is None else timeout)
 
         async def ask(one: str) -> Listing:
             target = self._suppliers.target(one)
@@ -484,7 +507,7 @@ class Sourcing(Capability[SourcingAdapter]):
         page = ProductPage(
             items=items, total=sum(totals.values()), page=1, page_size=limit, errors=errors, totals=dict(totals)
         )
-        return await self._with_links(page, timeout)
+        return await self._with_links(page, deadline)
 
     async def categories(
         self, source: str | None = None, *, language: str = "en", timeout: float | None = None, fresh: bool = False
@@ -594,12 +617,12 @@ class Sourcing(Capability[SourcingAdapter]):
             return product
         return product.model_copy(update={"shipping": found[0]}) if found else product
 
-    async def _with_links(self, page: ProductPage, timeout: float | None) -> ProductPage:
+    async def _with_links(self, page: ProductPage, deadline: float | None) -> ProductPage:
         links: dict[str, str] = {}
         for target in self._route.targets:
             if "affiliate_links" not in target.facts.unsupported:
                 urls = tuple(item.url for item in page.items if item.ref.vendor == target.facts.vendor)
-                links |= await self._links(target, urls, timeout)
+                links |= await self._links(target, urls, self._suppliers.left(deadline))
         if not links:
             return page
         items = tuple(
@@ -663,7 +686,8 @@ class Sourcing(Capability[SourcingAdapter]):
             try:
                 answers[name] = await ask(name, seconds)
             except ProviderError as error:
-                answers[name] = error
+                if not _out_of_time(error, seconds):
+                    answers[name] = error
 
         await self._at_once(waiting, one, timeout)
         return [
@@ -687,12 +711,22 @@ class Sourcing(Capability[SourcingAdapter]):
                     return
                 await ask(item, left)
 
-        workers: list[Awaitable[None]] = []
+        workers: list[asyncio.Task[None]] = []
         for vendor, items in waiting.items():
             places = self._route.target(vendor).facts.concurrency or AT_ONCE
             queue = iter(items)
-            workers += [work(queue) for _ in range(min(places, len(items)))]
-        await asyncio.gather(*workers)
+            workers += [asyncio.create_task(work(queue)) for _ in range(min(places, len(items)))]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            # A bug in one of them ends the others, too.
+            for worker in workers:
+                worker.cancel()
+
+
+def _out_of_time(error: ProviderError, seconds: float | None) -> bool:
+    """Whether an item was not asked because its place would come after the batch's deadline."""
+    return seconds is not None and error.code == NO_PLACE
 
 
 def _not_asked(operation: str) -> ProviderError:

@@ -30,6 +30,7 @@ from providers.core.models import CheckResult, CheckState, Money, Quota, RawRequ
 from providers.demo import webhooks, world
 from providers.sourcing import demo_catalogue as catalogue
 from providers.sourcing import demo_life as life
+from providers.sourcing.demo_book import BALANCE, Book, Waiting
 from providers.sourcing.demo_catalogue import Goods
 from providers.sourcing.demo_life import DemoOrder, Milestone
 from providers.sourcing.events import SourcingEvent, SourcingEventType
@@ -44,17 +45,11 @@ if TYPE_CHECKING:
     from providers.sourcing.models import Category, Product, SearchQuery, ShippingQuote, Stock
     from providers.sourcing.orders import OrderDraft, OrderLine, OrderPart, Tracking
 
-KEPT = 5000
-"""Orders that are kept; older ones are forgotten, so that a long demo does not grow. Forgotten ones arrived."""
-
 WORDS_KEPT = 1000
 """Searches whose words are remembered, for products that are named after them."""
 
 WATCHED = 1000
 """Products whose prices are pushed; more push older ones out."""
-
-BALANCE = 500_000
-"""What the balance pays in a day, in cents (USD)."""
 
 PER_DELIVERY = 100
 """Events in one webhook."""
@@ -121,6 +116,7 @@ class DemoSourcing:
         self._url = account.webhook_url
         self._prefix = f"demo/{account.tenant}/sourcing/"
         self._deliver = account.deliver
+        self._book = Book(account.store, self._prefix)
 
     def translate(self, error: Exception) -> ProviderError | None:
         """The demo raises our errors itself."""
@@ -200,9 +196,11 @@ class DemoSourcing:
         for fate in fates:
             if pays and fate.pay is not None:
                 raise fate.pay()
-        orders = await self._written(_orders(draft, goods, now, paid=pays, poor=any(fate.pay for fate in fates)), now)
+        made = _orders(draft, goods, now, paid=pays, poor=any(fate.pay for fate in fates))
+        orders = await self._book.write(made, now)
         if orders is None:
             return await self._placed(draft) or Placed(orders=())
+        await self._tell([event for order in orders for event in life.told(order, life.milestones(order)[0])])
         if lost is not None:
             raise lost()
         return Placed(orders=tuple(life.part(order, now) for order in orders))
@@ -217,7 +215,7 @@ class DemoSourcing:
         self._faults.strike("sourcing.order")
         now = self._clock.time()
         await self._catch_up(now)
-        found = await self._order(ref)
+        found = await self._book.order(ref)
         return life.imagined(ref.id) if found is None else life.part(found, now)
 
     async def confirm(self, ref: Ref) -> OrderPart:
@@ -232,34 +230,35 @@ class DemoSourcing:
         self._faults.strike("sourcing.pay")
         now = self._clock.time()
         await self._catch_up(now)
-        part, order = await self._payable(ref, now), await self._order(ref)
+        part, order = await self._payable(ref, now), await self._book.order(ref)
         if order is None or part.paid:
             return part
-        if order.poor or (order.cents and await self._spent(order.cents) is None):
+        if order.poor or (order.cents and await self._book.spend(order.cents) is None):
             raise _poor()
         try:
-            return await self._change(order, now, paid=now)
+            paid = await self._book.change(order, now, paid=now)
         except ConflictError:
             # Somebody else was quicker.
-            await self._spent(-order.cents)
+            await self._book.spend(-order.cents)
             raise
+        return await self._changed(paid, now)
 
     async def cancel(self, ref: Ref) -> OrderPart:
         """Until it is shipped; what the balance paid comes back."""
         self._faults.strike("sourcing.cancel_order")
         now = self._clock.time()
         await self._catch_up(now)
-        order = await self._order(ref)
+        order = await self._book.order(ref)
         state = OrderState.DELIVERED if order is None else life.state(order, now)
         if state in {OrderState.SHIPPED, OrderState.DELIVERED}:
             msg = f"{ref} is {state}: too late to cancel it"
             raise ConflictError(msg, code="too_late")
         if order is None or state is OrderState.CANCELLED:
             return await self.order(ref)
-        part = await self._change(order, now, cancelled=now)
+        cancelled = await self._book.change(order, now, cancelled=now)
         if order.paid is not None:
-            await self._spent(-order.cents)
-        return part
+            await self._book.spend(-order.cents)
+        return await self._changed(cancelled, now)
 
     async def trackings(self, refs: tuple[Ref, ...]) -> list[Tracking | ProviderError]:
         """Where the parcels are."""
@@ -269,17 +268,16 @@ class DemoSourcing:
         found: list[Tracking | ProviderError] = []
         for ref in refs:
             try:
-                order = await self._order(ref)
+                order = await self._book.order(ref)
             except NotFoundError as error:
                 found.append(error)
             else:
                 found.append(life.imagined_tracking(ref.id) if order is None else life.tracking(order, now))
         return found
 
-    async def orders(self) -> AsyncIterator[DemoOrder]:
+    def orders(self) -> AsyncIterator[DemoOrder]:
         """The orders that were kept, in no particular order."""
-        async for _, value in self._store.scan(self._prefix + "order/"):
-            yield DemoOrder.model_validate_json(value)
+        return self._book.orders()
 
     # What is pushed.
 
@@ -295,7 +293,7 @@ class DemoSourcing:
             cents = int(catalogue.price(goods, "USD", now).amount * 100)
             items.append((f"{self._prefix}watched/{slot:03}", to_json((name.source, name.id, cents))))
         await self._store.put(items)
-        await self._wait(_next_hour(now), WATCH, WATCH)
+        await self._book.wait(Waiting(_next_hour(now), WATCH, ""))
 
     async def ensure_webhook(self, url: str) -> WebhookEndpoint:
         """Deliver to `url` from now on. The secret is shown once."""
@@ -342,7 +340,7 @@ class DemoSourcing:
 
     async def check(self) -> CheckResult:
         """Always well; what is left of the day's balance."""
-        spent = await self._spent(0) or 0
+        spent = await self._book.spend(0) or 0
         quota = Quota(
             unit="USD",
             used=world.dollars(spent),
@@ -381,60 +379,13 @@ class DemoSourcing:
     def _shown(self, source: str, items: Iterable[world.Item], market: Market, now: float) -> tuple[Product, ...]:
         return tuple(catalogue.seen(catalogue.listed(source, item.number), item, market, now) for item in items)
 
-    async def _written(self, orders: list[DemoOrder], now: float) -> list[DemoOrder] | None:
-        """Keep them, and tell of them; None when their number is known by now."""
-        number = f"{self._prefix}number/{orders[0].source}/{orders[0].number}"
-        numbered: list[DemoOrder] = []
-        items: list[tuple[str, bytes | None]] = []
-        for order in orders:
-            serial = await self._store.add(self._prefix + "placed", 1) or 0
-            slot = f"{self._prefix}order/{serial % KEPT:04}"
-            forgotten = await self._store.get(slot)
-            if forgotten is not None:
-                old = DemoOrder.model_validate_json(forgotten)
-                items.append((f"{self._prefix}number/{old.source}/{old.number}", None))
-            kept = order.model_copy(update={"id": f"order-{serial:x}-{secrets.token_hex(3)}"})
-            numbered.append(kept)
-            items.append((slot, to_json(kept)))
-        (known,) = await self._store.claim([(number, to_json([order.id for order in numbered]))])
-        if known is not None:
-            return None
-        await self._store.put(items)
-        events: list[SourcingEvent] = []
-        for order in numbered:
-            events += life.told(order, life.milestones(order)[0])
-            await self._follow(order, now)
-        await self._tell(events)
-        return numbered
-
     async def _placed(self, draft: OrderDraft) -> Placed | None:
-        known = await self._store.get(f"{self._prefix}number/{draft.source}/{draft.number}")
-        if known is None:
-            return None
+        known = await self._book.numbered(draft.source, draft.number)
         now = self._clock.time()
-        ids: list[str] = _ids().validate_json(known)
-        found = [await self._order(Ref(vendor="demo", id=id_)) for id_ in ids]
-        return Placed(orders=tuple(life.part(order, now) for order in found if order is not None))
-
-    async def _order(self, ref: Ref) -> DemoOrder | None:
-        """The order of a reference; None for one that is not kept. Raises `NotFoundError` for what names no order."""
-        if not ref.id.startswith("order-") or ref.id.endswith("0404"):
-            msg = f"ref: the demo knows no order {ref.id[:60]!r}"
-            raise NotFoundError(msg, field="ref", code="no_such_order")
-        kept = await self._store.get(self._slot(ref.id))
-        order = DemoOrder.model_validate_json(kept) if kept is not None else None
-        return order if order is not None and order.id == ref.id else None
-
-    def _slot(self, id_: str) -> str:
-        number = id_.removeprefix("order-").partition("-")[0]
-        try:
-            slot = int(number, 16) % KEPT
-        except ValueError:
-            slot = 0
-        return f"{self._prefix}order/{slot:04}"
+        return None if known is None else Placed(orders=tuple(life.part(order, now) for order in known))
 
     async def _payable(self, ref: Ref, now: float) -> OrderPart:
-        found = await self._order(ref)
+        found = await self._book.order(ref)
         if found is None:
             return life.imagined(ref.id)
         if life.state(found, now) is OrderState.CANCELLED:
@@ -442,59 +393,21 @@ class DemoSourcing:
             raise ConflictError(msg, code="cancelled")
         return life.part(found, now)
 
-    async def _change(self, old: DemoOrder, now: float, **moments: float) -> OrderPart:
-        """Write that it was paid or cancelled, and tell of it."""
-        new = old.model_copy(update=moments)
-        kept = await self._store.get(self._slot(old.id))
-        same = kept is not None and DemoOrder.model_validate_json(kept) == old
-        if not same or not await self._store.swap(self._slot(old.id), kept, to_json(new)):
-            msg = f"{old.id} was changed by another call"
-            raise ConflictError(msg, code="changed", retryable=True)
-        reached = [one for one in life.milestones(new) if one.at <= now]
-        await self._follow(new, now)
-        await self._tell(life.told(new, reached[-1]))
-        return life.part(new, now)
-
-    async def _spent(self, cents: int) -> int | None:
-        """Take from the balance, or give back. None, and nothing taken, where it is too low."""
-        return await self._store.add(self._prefix + "spent", cents, ceiling=BALANCE, ttl=life.DAY)
-
-    # Time.
-
-    async def _follow(self, order: DemoOrder, now: float) -> None:
-        """Wait for its next milestone."""
-        following = next((one for one in life.milestones(order) if one.at > now), None)
-        if following is not None:
-            await self._wait(following.at, order.id, following.state.value)
-
-    async def _wait(self, at: float, what: str, then: str) -> None:
-        """`due` is the time of the next thing that waits, so that other calls need not look through all."""
-        due = await self._store.get(self._prefix + "due")
-        entry = to_json((at, what, then))
-        items: list[tuple[str, bytes | None]] = [(f"{self._prefix}waiting/{at:014.3f}/{what}", entry)]
-        if due is None or at < float(due):
-            items.append((self._prefix + "due", str(at).encode()))
-        await self._store.put(items)
+    async def _changed(self, order: DemoOrder, now: float) -> OrderPart:
+        """Tell of an order that has just been paid or cancelled."""
+        reached = [one for one in life.milestones(order) if one.at <= now]
+        await self._tell(life.told(order, reached[-1]))
+        return life.part(order, now)
 
     async def _catch_up(self, now: float) -> None:
         """Tell of what has happened by now: the demo does nothing between calls."""
-        due = await self._store.get(self._prefix + "due")
-        if due is None or now < float(due) or not await self._store.swap(self._prefix + "due", due, None):
-            return
         events: list[SourcingEvent] = []
-        after: list[tuple[float, str, str]] = []
-        over: list[tuple[str, bytes | None]] = []
-        async for key, value in self._store.scan(self._prefix + "waiting/"):
-            at, what, then = _waiting().validate_json(value)
-            if at > now:
-                over.append((self._prefix + "due", str(at).encode()))
-                break
-            over.append((key, None))
+        for at, what, then in await self._book.due(now):
             if what == WATCH:
                 events += await self._prices_moved(now)
-                after.append((_next_hour(now), WATCH, WATCH))
+                await self._book.wait(Waiting(_next_hour(now), WATCH, ""))
                 continue
-            order = await self._order(Ref(vendor="demo", id=what))
+            order = await self._book.order(Ref(vendor="demo", id=what))
             ahead = [] if order is None else life.milestones(order)
             # It may have been paid or cancelled since: then this is not how its life went.
             if order is None or Milestone(at, OrderState(then)) not in ahead:
@@ -502,12 +415,9 @@ class DemoSourcing:
             for one in ahead:
                 if at <= one.at <= now:
                     events += life.told(order, one)
-            following = next((one for one in ahead if one.at > now), None)
-            if following is not None:
-                after.append((following.at, order.id, following.state.value))
-        await self._store.put(over)
-        for at, what, then in after:
-            await self._wait(at, what, then)
+                elif one.at > now:
+                    await self._book.wait(Waiting(one.at, order.id, one.state.value))
+                    break
         events.sort(key=lambda event: event.occurred_at or utc(now))
         await self._tell(events)
 
@@ -559,16 +469,6 @@ class DemoSourcing:
 @cache
 def _events() -> TypeAdapter[list[SourcingEvent]]:
     return TypeAdapter(list[SourcingEvent])
-
-
-@cache
-def _ids() -> TypeAdapter[list[str]]:
-    return TypeAdapter(list[str])
-
-
-@cache
-def _waiting() -> TypeAdapter[tuple[float, str, str]]:
-    return TypeAdapter(tuple[float, str, str])
 
 
 @cache

@@ -149,7 +149,7 @@ _SCANS = (
     (0.25, "Handed over to airline", False, TrackingState.IN_TRANSIT),
     (0.6, "Arrived at destination country", True, TrackingState.ARRIVED),
     (0.7, "Customs clearance completed", True, TrackingState.ARRIVED),
-    (0.95, "Out for delivery", True, TrackingState.OUT_FOR_DELIVERY),
+    (0.9, "Out for delivery", True, TrackingState.OUT_FOR_DELIVERY),
     (1.0, "Delivered", True, TrackingState.DELIVERED),
 )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from heapq import merge
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,14 +52,24 @@ def turns(totals: Totals, start: int, stop: int) -> Iterator[tuple[str, int]]:
                 position += 1
 
 
+def price_key(product: Product, *, down: bool) -> tuple[bool, Decimal]:
+    """What sorts by price; those without one come last."""
+    price = product.price
+    if price is None:
+        return True, Decimal(0)
+    return False, -price.amount if down else price.amount
+
+
 def by_price(lists: Sequence[Sequence[Product]], *, down: bool) -> list[Product]:
-    """Lists that are each sorted by price as one; those without a price come last."""
+    """Lists that are each sorted by price as one.
 
-    def key(product: Product) -> tuple[bool, object]:
-        price = product.price
-        if price is None:
-            return True, 0
-        return False, -price.amount if down else price.amount
+    One that is not quite keeps its order all the same: what is read of it later must not move what stands before.
+    """
 
-    # A supplier's own order is not to be trusted to the cent: merging needs lists that are really sorted.
-    return list(merge(*(sorted(each, key=key) for each in lists), key=key))
+    def ranked(products: Sequence[Product]) -> Iterator[tuple[tuple[bool, Decimal], Product]]:
+        highest = (False, Decimal("-Infinity"))
+        for product in products:
+            highest = max(highest, price_key(product, down=down))
+            yield highest, product
+
+    return [product for _, product in merge(*map(ranked, lists), key=itemgetter(0))]

@@ -124,7 +124,7 @@ class Variant(Model):
     list_price: Money | None = None
     stock: int | None = None
     image: str | None = None
-    attributes: Mapping[str, str] = MappingProxyType({})
+    attributes: Mapping[str, str] = Field(default_factory=dict)
     weight_grams: int | None = None
 
 

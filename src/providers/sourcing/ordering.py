@@ -59,6 +59,9 @@ CANCEL = Operation(name="sourcing.cancel_order", effect=Effect.IDEMPOTENT, resul
 
 OPERATIONS = (PLACE, FIND, ORDER, CONFIRM, PAY, CANCEL)
 
+IN_FLIGHT = "in_flight"
+"""The code of the error of a repeat whose first call is not done yet."""
+
 LONGEST_NUMBER = 50
 PLAIN_NUMBER = re.compile(rf"[A-Za-z0-9_-]{{1,{LONGEST_NUMBER}}}")
 
@@ -99,14 +102,18 @@ class Ordering:
         earlier = {source: await self._earlier(request, source) for source in groups}
         waiting = [source for source, placed in earlier.items() if placed is None]
         quoted = await asyncio.gather(*(self._quoted(source, request, groups[source], deadline) for source in waiting))
-        quotes = dict(zip(waiting, quoted, strict=True))
-        if any(quote.error is None for quote in quoted):
-            spent = [part.total for placed in earlier.values() if placed is not None for part in placed.orders]
-            within(request.max_total, _sum([*spent, *(quote.total for quote in quoted if quote.error is None)]))
+        refused = await self._too_dear(request, earlier.values(), quoted, deadline)
+        quotes = {
+            quote.source: quote if refused is None or quote.error is not None else _refused(quote, refused)
+            for quote in quoted
+        }
         placed = await asyncio.gather(
             *(self._place(source, request, groups[source], quotes.get(source), deadline) for source in groups)
         )
-        parts = await self._capped([part for some in placed for part in some], request, deadline)
+        parts = [part for some in placed for part in some]
+        if refused is not None and all(part.state is OrderState.FAILED for part in parts):
+            raise refused
+        parts = await self._capped(parts, request, deadline)
         if request.pay:
             parts = list(await asyncio.gather(*(self._paid(part, request, deadline) for part in parts)))
         return _assembled(parts, request.idempotency_key)
@@ -164,6 +171,25 @@ class Ordering:
         """What was placed under this key at this supplier before."""
         return await self._suppliers.route.settled(PLACE, _key(request, source), Placed)
 
+    async def _too_dear(
+        self,
+        request: OrderRequest,
+        earlier: Iterable[Placed | None],
+        quoted: Sequence[QuotedPart],
+        deadline: float | None,
+    ) -> ProviderError | None:
+        """Why what is still to be ordered may not be, together with what was ordered before."""
+        cap, asked = request.max_total, [quote.total for quote in quoted if quote.error is None]
+        if cap is None or not asked:
+            return None
+        before = [part for placed in earlier if placed is not None for part in placed.orders]
+        priced = await asyncio.gather(*(self._priced(part, deadline) for part in before))
+        try:
+            within(cap, _sum([*(part.total for part in priced), *asked]), "nothing was sent")
+        except ProviderError as error:
+            return error
+        return None
+
     async def _quoted(
         self, source: str, request: OrderRequest, items: Sequence[OrderItem], deadline: float | None
     ) -> QuotedPart:
@@ -174,6 +200,8 @@ class Ordering:
             parcels = [tuple(lines)] if together else [(line,) for line in lines]
             shipped = await asyncio.gather(*(self._shipped(parcel, items, request, deadline) for parcel in parcels))
         except ProviderError as error:
+            error.vendor = error.vendor or self._suppliers.target(source).facts.vendor
+            error.operation = error.operation or PLACE.name
             return QuotedPart(source=source, error=error, reason=str(error))
         goods = _sum([_times(line.price, line.quantity) for line in lines])
         shipping = _sum([quote.cost for _, quote in shipped])
@@ -246,26 +274,27 @@ class Ordering:
             options=request.vendor_options.get(suppliers.target(source).facts.vendor, {}),
         )
 
-        async def place(adapter: SourcingAdapter) -> Placed:
+        async def quoted() -> None:
             if quote is not None and quote.error is not None:
                 raise quote.error
-            return await adapter.place(draft)
 
         try:
             placed = await suppliers.route.one(
                 PLACE,
                 suppliers.target(source).facts.vendor,
-                place,
+                lambda adapter: adapter.place(draft),
                 key=key,
                 # What it costs may be another the next time: it is the same order.
                 payload=(items, request.address, request.currency, request.note),
                 timeout=suppliers.left(deadline),
-                safeguards=Safeguards(look_up=FIND, find=lambda adapter, since: adapter.find(draft, since)),
+                safeguards=Safeguards(
+                    before=quoted, look_up=FIND, find=lambda adapter, since: adapter.find(draft, since)
+                ),
             )
         except ProviderError as error:
             if error.may_have_applied and error.code != UNKNOWN_BEFORE:
                 await self._remember(source, number, key)
-            unknown = error.may_have_applied or error.code == ALREADY_APPLIED
+            unknown = error.may_have_applied or error.code in {ALREADY_APPLIED, IN_FLIGHT}
             state = OrderState.UNKNOWN if unknown else OrderState.FAILED
             return [OrderPart(source=source, state=state, number=number, error=error, reason=str(error))]
         return [await self._priced(part, deadline) for part in placed.orders]
@@ -284,8 +313,10 @@ class Ordering:
 
     async def _capped(self, parts: list[OrderPart], request: OrderRequest, deadline: float | None) -> list[OrderPart]:
         """Orders that turned out to cost more than was quoted are not kept, where they can be cancelled."""
+        total = _sum([part.total for part in parts if part.ref is not None])
         try:
-            within(request.max_total, _sum([part.total for part in parts if part.ref is not None]))
+            if total is not None:
+                within(request.max_total, total, "not kept where it can be cancelled")
         except ProviderError as error:
             return list(await asyncio.gather(*(self._undone(part, error, deadline) for part in parts)))
         return parts
@@ -324,10 +355,7 @@ class Ordering:
         )
         if part.paid:
             return part
-        if max_total is not None and part.total is None:
-            msg = "max_total: the supplier does not say what is to be paid"
-            raise BudgetExceededError(msg, field="max_total", code="max_total", vendor=ref.vendor)
-        within(max_total, part.total)
+        within(max_total, part.total, "nothing was paid")
 
         async def paid(adapter: SourcingAdapter, since: float) -> OrderPart | None:
             del since  # paid is paid
@@ -355,16 +383,23 @@ class Ordering:
         return f"sourcing/unknown/{self._suppliers.context.scope}/{source}/{number}"
 
 
-def within(max_total: Money | None, total: Money | None) -> None:
-    """Raise `BudgetExceededError` when it costs more than is allowed."""
-    if max_total is None or total is None:
+def within(max_total: Money | None, total: Money | None, so: str) -> None:
+    """Raise `BudgetExceededError` when it costs more than is allowed, or nobody says how much; `so` is the upshot."""
+    if max_total is None:
         return
+    if total is None:
+        msg = f"max_total: nobody says what it costs in {max_total.currency}; {so}"
+        raise BudgetExceededError(msg, field="max_total", code="max_total")
     if total.currency != max_total.currency:
-        msg = f"max_total: in {max_total.currency}, but it costs {total}"
+        msg = f"max_total: in {max_total.currency}, but it costs {total}; {so}"
         raise InvalidRequestError(msg, field="max_total", code="currency")
     if total.amount > max_total.amount:
-        msg = f"max_total: it costs {total}, more than {max_total}; nothing was sent"
+        msg = f"max_total: it costs {total}, more than {max_total}; {so}"
         raise BudgetExceededError(msg, field="max_total", code="max_total")
+
+
+def _refused(quote: QuotedPart, why: ProviderError) -> QuotedPart:
+    return quote.model_copy(update={"error": why, "reason": str(why)})
 
 
 def _check_cap(request: OrderRequest) -> None:

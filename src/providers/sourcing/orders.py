@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, ConfigDict, Field, JsonValue, field_validator
 
-from providers.core.errors import ProviderError
+from providers.core.errors import InvalidRequestError, ProviderError
 from providers.core.models import Model, Money, OpenVocabulary, Raw, Ref, RequestModel
 from providers.sourcing.models import Country, Currency, Outcome, ProductName, ShippingQuote
 
@@ -52,7 +52,10 @@ class OrderItem(RequestModel):
     @field_validator("ref", mode="before")
     @classmethod
     def _parse(cls, value: object) -> object:
-        return Ref.parse(value) if isinstance(value, str) else value
+        try:
+            return Ref.parse(value) if isinstance(value, str) else value
+        except InvalidRequestError as error:  # the field's own name comes before it
+            raise ValueError(error.message.removeprefix("ref: ")) from None
 
 
 class OrderRequest(RequestModel):

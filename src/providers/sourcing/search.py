@@ -78,14 +78,17 @@ class Search:
         self._sources = tuple(sources)
         self._deadline = deadline
         self._fresh = fresh
+        self._first: dict[str, Listing] = {}
 
     async def page(self) -> ProductPage:
         """Ask as many of the suppliers' pages as it needs."""
         query = self._query
         stop = query.page * query.page_size
         start = stop - query.page_size
-        by_price = query.sort in PRICES
-        if by_price and len(self._sources) > 1 and stop > DEEPEST:
+        # One supplier's list is sorted already.
+        by_price = query.sort in PRICES and len(self._sources) > 1
+        down = query.sort is Sort.PRICE_DOWN
+        if by_price and stop > DEEPEST:
             msg = f"page: a list sorted by price is merged up to position {DEEPEST}; narrow the search or name a source"
             raise InvalidRequestError(msg, field="page")
         totals, errors = await self._totals()
@@ -98,10 +101,12 @@ class Search:
         found = await self._items(wanted, errors)
         if by_price:
             lists = [list(items.values()) for items in found.values()]
-            products = merge.by_price(lists, down=query.sort is Sort.PRICE_DOWN)[start:stop]
+            products = merge.by_price(lists, down=down)[start:stop]
         else:
             turns = merge.turns(bounds, start, stop)
             products = [found[source][place] for source, place in turns if place in found.get(source, {})]
+        if query.sort in PRICES:
+            products.sort(key=lambda product: merge.price_key(product, down=down))
         known = [total for total in totals.values() if total is not None]
         return ProductPage(
             items=tuple(products),
@@ -117,22 +122,26 @@ class Search:
         first = self._query.page == 1
         kept = None if first or len(self._sources) == 1 else await self._layout()
         if kept is not None:
-            errors: dict[str, ProviderError] = {}
-            for source in self._sources:
-                if source not in kept:
-                    msg = f"{source} did not answer when page 1 was read; it is back when that is read again"
-                    errors[source] = ProviderUnavailableError(
-                        msg, vendor=source, operation=SEARCH.name, code="layout", outcome=Outcome.NOT_APPLIED
-                    )
-            return kept, errors
+            return kept, {source: self._left_out(source) for source in self._sources if source not in kept}
         # Pages that follow take it from the cache.
-        answers, errors = await gathered(
+        self._first, errors = await gathered(
             self._sources, lambda source: self._read(source, 1, fresh=self._fresh and first)
         )
-        totals = {source: listing.total for source, listing in answers.items()}
+        totals = {source: listing.total for source, listing in self._first.items()}
         if len(self._sources) > 1:
             await self._keep(totals)
         return totals, errors
+
+    def _left_out(self, source: str) -> ProviderError:
+        """Why a supplier that is not in the answer to page 1 is not in the others either."""
+        try:
+            refuse(self._suppliers.target(source).facts, self._query)
+        except UnsupportedOperationError as error:
+            return error
+        msg = f"{source} did not answer when page 1 was read; it is back when that is read again"
+        return ProviderUnavailableError(
+            msg, vendor=source, operation=SEARCH.name, code="layout", outcome=Outcome.NOT_APPLIED
+        )
 
     async def _items(
         self, wanted: Mapping[str, tuple[int, int]], errors: dict[str, ProviderError]
@@ -140,18 +149,21 @@ class Search:
         """Items of each supplier by their place in its list; one that fails from here on is in `errors`."""
         sources = [source for source, (start, stop) in wanted.items() if stop > start]
 
+        async def page(source: str, number: int) -> Listing:
+            # What has just been read is not read again, also where it could not be cached.
+            if number == 1 and source in self._first:
+                return self._first[source]
+            return await self._read(source, number, fresh=self._fresh and number > 1)
+
         async def read(source: str) -> dict[int, Product]:
             size = self._size(source)
             start, stop = wanted[source]
             numbers = range(start // size + 1, (stop - 1) // size + 2)
-            # Page 1 has just been read if it had to be.
-            listings = await asyncio.gather(
-                *(self._read(source, number, fresh=self._fresh and number > 1) for number in numbers)
-            )
+            listings = await asyncio.gather(*(page(source, number) for number in numbers))
             return {
                 (number - 1) * size + place: item
                 for number, listing in zip(numbers, listings, strict=True)
-                for place, item in enumerate(listing.items)
+                for place, item in enumerate(listing.items[:size])
                 if start <= (number - 1) * size + place < stop
             }
 
@@ -204,7 +216,11 @@ class Search:
 
 def refuse(facts: VendorFacts, query: SearchQuery) -> None:
     """Raise `UnsupportedOperationError` for what this supplier's search cannot express."""
-    refuse_features(facts, query)
+    try:
+        refuse_features(facts, query)
+    except UnsupportedOperationError as error:
+        error.vendor, error.operation = facts.vendor, SEARCH.name
+        raise
     why = facts.unsupported.get(f"sort_{query.sort.value}")
     if why is not None:
         raise UnsupportedOperationError(f"sort: {why}", field="sort", vendor=facts.vendor, operation=SEARCH.name)

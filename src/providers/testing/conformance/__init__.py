@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from providers.testing.conformance.sms import SentText as SentText
     from providers.testing.conformance.sms import SmsConformance as SmsConformance
     from providers.testing.conformance.sms import SmsHarness as SmsHarness
+    from providers.testing.conformance.sourcing import SourcingConformance as SourcingConformance
+    from providers.testing.conformance.sourcing import SourcingHarness as SourcingHarness
 
 __all__ = [
     "BillingConformance",
@@ -39,6 +41,8 @@ __all__ = [
     "SentText",
     "SmsConformance",
     "SmsHarness",
+    "SourcingConformance",
+    "SourcingHarness",
 ]
 
 _HOMES = {
@@ -52,6 +56,8 @@ _HOMES = {
     "SentText": "sms",
     "SmsConformance": "sms",
     "SmsHarness": "sms",
+    "SourcingConformance": "sourcing",
+    "SourcingHarness": "sourcing",
 }
 
 

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 CONTROL = "/_control/"
 PAGE = 1_000
-KEYS = {"authorization", "x-api-key", "x-service-key"}
+KEYS = {"authorization", "cj-access-token", "x-api-key", "x-service-key"}
 """Headers that are not shown."""
 
 

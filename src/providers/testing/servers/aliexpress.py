@@ -97,8 +97,8 @@ class AliExpressServer(LocalServer):
     and repeated ones. ``lists``, ``numbers_as_text``, ``flags_as_text`` are forms the same answers can take.
 
     Orders: ``dedupe`` refuses a ``out_order_id`` for ``dedupe_window`` seconds after it made an order.
-    ``visible_after`` seconds after it was made, order.get knows an order. ``listed_cities``: a city must be one of
-    address.get's. An order that is not paid within 20 days lapses.
+    ``visible_after`` seconds after it was made, order.get knows an order. ``listed_cities``: a city must be one that
+    address.get lists. An order that is not paid within 20 days lapses.
 
     Affiliate links are made for ``tracking_id``; for no other, and for none when it is None. ``callback_url``: the
     only ``redirect_uri`` that ``GET /oauth/authorize`` goes back to (None: any).
@@ -521,7 +521,8 @@ class AliExpressServer(LocalServer):
         if self.callback_url not in {None, back}:
             return web.Response(status=400, text="redirect_uri is not the callback of this application")
         answer = {"code": self.authorise()} | ({"state": given["state"]} if "state" in given else {})
-        raise web.HTTPFound(f"{back}{'&' if '?' in back else '?'}{urlencode(answer)}")
+        where = f"{back}{'&' if '?' in back else '?'}{urlencode(answer)}"
+        return web.Response(status=302, headers={"Location": where})
 
     async def _control_orders(self, request: web.Request) -> web.StreamResponse:
         return await listing(request, "orders", self.orders, Order.as_dict)

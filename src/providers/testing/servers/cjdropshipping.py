@@ -160,6 +160,7 @@ class CjServer(LocalServer):
         parser.add_argument("--email", default=LOCAL_EMAIL)
         parser.add_argument("--open-id", type=int, default=LOCAL_OPEN_ID)
         parser.add_argument("--webhook-url", help="where signed push messages go")
+        parser.add_argument("--token-interval", type=float, default=300.0, help="seconds between two getAccessToken")
         parser.add_argument("--qps", type=int, help="requests a second")
         parser.add_argument("--points", type=int, help="points a day")
         parser.add_argument("--found", type=int, default=120, help="products that any search finds")
@@ -177,6 +178,7 @@ class CjServer(LocalServer):
             email=options.email,
             open_id=options.open_id,
             webhook_url=options.webhook_url,
+            token_interval=options.token_interval,
             qps=options.qps,
             points=options.points,
             found=options.found,
@@ -226,6 +228,11 @@ class CjServer(LocalServer):
     def webhook_url(self) -> str | None:
         """What gets all messages until webhook/set says otherwise."""
         return self._shop.hooks.url
+
+    @webhook_url.setter
+    def webhook_url(self, url: str | None) -> None:
+        with self._lock:
+            self._shop.hooks.point(url)
 
     @property
     def webhooks(self) -> dict[str, str]:

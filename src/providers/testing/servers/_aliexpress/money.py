@@ -54,7 +54,7 @@ _CURRENCIES: Final[Mapping[str, Currency]] = {
         ("AED", "3.67", "AED", 2),
         ("SAR", "3.75", "SAR", 2),
         ("MAD", "9.9", "MAD", 2),
-        ("ZAR", "17.9", "R ", 2),
+        ("ZAR", "17.9", "R ", 2),  # codespell:ignore zar
         ("NGN", "1450", "NGN", 2),
         ("BRL", "5.4", "R$", 2),
         ("MXN", "18.4", "MX$", 2),

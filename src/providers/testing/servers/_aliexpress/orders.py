@@ -76,7 +76,7 @@ class Parcel:
     number: str
     carrier: str
     service: str
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list[Step])
 
 
 @dataclass(slots=True, eq=False)
@@ -92,7 +92,7 @@ class Order:
     request: JsonObject
     status: Status = Status.UNPAID
     logistics: Logistics = Logistics.NONE
-    parcels: list[Parcel] = field(default_factory=list)
+    parcels: list[Parcel] = field(default_factory=list[Parcel])
     end_reason: str | None = None
     paid_at: float | None = None
 

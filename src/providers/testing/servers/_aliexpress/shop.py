@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -137,8 +136,3 @@ class Shop:
     def not_delivered(self, product_id: str | int, country: str) -> None:
         """Nobody carries it there."""
         self._undelivered.add((self._known(product_id).id, country))
-
-    @property
-    def found(self) -> Mapping[int, str]:
-        """Ids that searches found, with the words."""
-        return {number: words for number, (words, _) in self._finds.items()}

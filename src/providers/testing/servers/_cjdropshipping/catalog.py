@@ -193,7 +193,7 @@ def _name(seed: str, words: str) -> str:
     what = words or " ".join(
         (_COLOURS[roll(seed, "shade", len(_COLOURS))], _pick(_category(seed, "").words, seed, "noun"))
     )
-    titled = " ".join(word[:1].upper() + word[1:] for word in what.split())
+    titled = " ".join(word[0].upper() + word[1:] if word[0].isascii() else word for word in what.split())
     return f"{_pick(_ADJECTIVES, seed, 'adjective')} {titled} {_pick(_TAILS, seed, 'tail')}"
 
 

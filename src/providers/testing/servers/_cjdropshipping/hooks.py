@@ -85,10 +85,15 @@ class Hooks(Deliveries):
         self.clear()
 
     def clear(self) -> None:
-        """As it was built."""
+        """No messages, no subscriptions, all topics to ``url``."""
         self._queue.clear()
         self.subscribed: set[str] = set()
-        self.urls: dict[str, str] = dict.fromkeys(TOPICS, self.url) if self.url else {}
+        self.point(self.url)
+
+    def point(self, url: str | None) -> None:
+        """All topics go here from now on; None: none goes anywhere."""
+        self.url = url
+        self.urls: dict[str, str] = dict.fromkeys(TOPICS, url) if url else {}
 
     def pending(self) -> int:
         """Messages that wait."""

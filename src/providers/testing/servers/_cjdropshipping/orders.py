@@ -11,6 +11,7 @@ from providers.testing.servers._cjdropshipping.call import (
     BAD_CARRIER,
     BAD_PARAMETER,
     DELETE_FAILED,
+    OFF_SHELF,
     ORDER_EXISTS,
     Call,
     Obj,
@@ -111,7 +112,9 @@ def _lines(shop: Shop, body: Obj) -> tuple[list[Line], str | None]:
             sku = needed(given, "sku", where="products[].")
             try:
                 one, chosen = shop.shelf.by_sku(sku)
-            except RefusalError:
+            except RefusalError as refusal:
+                if refusal.code == OFF_SHELF:
+                    raise
                 return [], sku
             variant = chosen or one.variants[0]
         line_id = f"{shop.today}{shop.next_number():013d}"

@@ -49,7 +49,7 @@ def routes() -> Iterable[Route]:
 
 
 def _add(shop: Shop, call: Call) -> Obj:
-    good, bad = _sorted(shop, call, Status.CREATED, Status.IN_CART)
+    good, bad = _screened(shop, call, Status.CREATED, Status.IN_CART)
     for each in good:
         turn(shop, each, Status.IN_CART)
     return {
@@ -61,7 +61,7 @@ def _add(shop: Shop, call: Call) -> Obj:
 
 
 def _submit(shop: Shop, call: Call) -> Obj:
-    good, bad = _sorted(shop, call, Status.IN_CART)
+    good, bad = _screened(shop, call, Status.IN_CART)
     return {
         "successCount": len(good),
         "submitSuccess": bool(good),
@@ -71,7 +71,7 @@ def _submit(shop: Shop, call: Call) -> Obj:
     }
 
 
-def _sorted(shop: Shop, call: Call, *allowed: Status) -> tuple[list[Order], list[Obj]]:
+def _screened(shop: Shop, call: Call, *allowed: Status) -> tuple[list[Order], list[Obj]]:
     """The orders that may go on, and those that are held back, with why."""
     good: list[Order] = []
     bad: list[Obj] = []

@@ -1,4 +1,7 @@
-"""Categories, searches, products, variants and stock (product page of CJ's documents)."""
+"""Categories, searches, products, variants and stock (product page of CJ's documents).
+
+``productFlag``, ``enable_category`` and ``enable_combine`` are taken and change nothing.
+"""
 
 from __future__ import annotations
 
