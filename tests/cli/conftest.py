@@ -209,6 +209,16 @@ def ses(start: Callable[..., Running]) -> Vendor:
     return served(start, "ses", "/v2/email/outbound-bulk-emails")
 
 
+@pytest.fixture
+def aliexpress(start: Callable[..., Running]) -> Vendor:
+    return served(start, "aliexpress", "/sync")
+
+
+@pytest.fixture
+def cjdropshipping(start: Callable[..., Running]) -> Vendor:
+    return served(start, "cjdropshipping", "/api2.0/v1/")
+
+
 @dataclass
 class Export:
     """The export, and what a reader with no CSV parser finds in it."""

@@ -51,11 +51,113 @@ def test_every_operation_can_be_called(cli):
             json.loads(line)
 
 
-def test_nothing_public_is_left_out():
-    kind = catalog.load(catalog.capability("email").api)
+ADDRESS = {
+    "name": "Ana Silva",
+    "line1": "1 Main Street",
+    "city": "Austin",
+    "region": "Texas",
+    "postal_code": "78701",
+    "country": "US",
+    "phone": "+15125550123",
+}
+
+
+def bought(*refs):
+    """An order of one of each."""
+    return {"items": [{"ref": ref} for ref in refs], "address": ADDRESS, "idempotency_key": "order-1"}
+
+
+def test_every_operation_of_sourcing_can_be_called(cli, monkeypatch, tmp_path):
+    monkeypatch.setenv("PROVIDER_STATE_URL", f"sqlite:///{tmp_path}/state.sqlite")
+    ref, us = "demo:cjdropshipping-1400000000000000001", {"country": "US"}
+    url = "https://m.aliexpress.com/item/1005001234567890.html?spm=a2g0o"
+    placed = cli("call", "sourcing.place_order", *given(request=bought(ref)), "--json")
+    assert placed.code == 0, placed.err
+    ((vendor, number),) = [(each["vendor"], each["id"]) for each in placed.json["refs"]]
+    order = f"{vendor}:{number}"
+    inputs = {
+        "search": {"query": "yoga mat", **us, "price_max": "19.99", "sort": "price_asc"},
+        "ref": {"url": url},
+        "product": {"ref": url, **us},
+        "prices": {"refs": [ref, url, "https://example.com/hostile"], **us},
+        "stock": {"ref": ref, **us},
+        "shipping_quotes": {"ref": ref, "quantity": 2, **us},
+        "quote_order": {"request": bought(ref, "demo:aliexpress-1005001234567890")},
+        "place_order": {"request": bought(ref)},
+        "order": {"ref": order},
+        "tracking": {"ref": order},
+        "trackings": {"refs": [order, "demo:no-such-order"]},
+        "pay": {"ref": order, "max_total": {"amount": "1000", "currency": "USD"}},
+        "categories": {"source": "cjdropshipping"},
+        "watch": {"refs": [ref]},
+        "ensure_webhook": {"url": "https://shop.example.com/hooks"},
+        "authorize_url": {"redirect_uri": "https://shop.example.com/back", "state": "s1"},
+        "exchange_code": {"code": "demo-1"},
+        "check": {},
+    }
+    needs_more = {"webhook", "search_by_image", "cancel_order"}
+    assert set(inputs) | needs_more == set(operations("sourcing"))
+    for name, arguments in inputs.items():
+        result = cli("call", f"sourcing.{name}", *given(**arguments), "--json")
+        assert result.code == 0, (name, result.err)
+        json.loads(result.out)
+    again = cli("call", "sourcing.place_order", *given(request=bought(ref)), "--json").json
+    assert again["refs"] == placed.json["refs"]
+    hostile = cli("call", "sourcing.prices", *given(refs=["https://example.com/x"], **us), "--json").json
+    assert hostile[0]["price"] is None
+    assert "example.com" in hostile[0]["reason"]
+
+
+def test_suppliers_in_their_own_processes_are_called_by_hand(cli, monkeypatch, aliexpress, cjdropshipping, tmp_path):
+    chosen = {"PROVIDER_MODE": "live", "PROVIDER_SOURCING": "aliexpress,cjdropshipping"}
+    # At the rate of the smallest account this would take ten seconds.
+    quick = {"PROVIDER_RATE_CJDROPSHIPPING": "1000/second"}
+    state = {"PROVIDER_STATE_URL": f"sqlite:///{tmp_path}/state.sqlite"}
+    for name, value in {**aliexpress.env, **cjdropshipping.env, **chosen, **quick, **state}.items():
+        monkeypatch.setenv(name, value)
+
+    found = cli("call", "sourcing.search", *given(query="yoga mat", country="US", page_size=10), "--json")
+    assert found.code == 0, found.err
+    assert {item["source"] for item in found.json["items"]} == {"aliexpress", "cjdropshipping"}
+    assert found.json["errors"] == {}
+    one = cli("call", "sourcing.search", *given(query="yoga mat", country="US"), "--vendor", "cjdropshipping", "--json")
+    assert {item["source"] for item in one.json["items"]} == {"cjdropshipping"}
+    refs = ["{vendor}:{id}".format(**item["ref"]) for item in found.json["items"][:2]]
+    placed = cli("call", "sourcing.place_order", *given(request=bought(*refs)), "--json")
+    assert placed.code == 0, placed.err
+    assert {ref["vendor"] for ref in placed.json["refs"]} == {"aliexpress", "cjdropshipping"}
+    for vendor in (aliexpress, cjdropshipping):
+        assert len(json.loads(vendor.get("/_control/orders"))["orders"]) == 1
+    # One access token for all of these commands.
+    asked = json.loads(cjdropshipping.get("/_control/requests"))["requests"]
+    assert sum("getAccessToken" in request["path"] for request in asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"query": "yoga mat"}, ["country"]),
+        ({"query": "yoga mat", "country": "USA"}, ["country"]),
+        ({"query": "yoga mat", "country": "US", "source": "amazon"}, ["amazon", "aliexpress"]),
+        ({"query": "yoga mat", "country": "US", "price_min": "9", "price_max": "1"}, ["price_min"]),
+        ({"query": "yoga mat", "country": "US", "category": "1"}, ["source="]),
+    ],
+)
+def test_a_search_that_cannot_be_is_told_what_is_wrong(cli, arguments, words):
+    result = cli("call", "sourcing.search", *given(**arguments))
+
+    assert result.code in {1, 2}
+    assert "Traceback" not in result.err
+    for word in words:
+        assert word in result.err
+
+
+@pytest.mark.parametrize("capability", ["sourcing", "email"])
+def test_nothing_public_is_left_out(capability):
+    kind = catalog.load(catalog.capability(capability).api)
     public = {name for name, _ in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
 
-    assert set(operations("email")) == public - NOT_BY_HAND
+    assert set(operations(capability)) == public - NOT_BY_HAND
 
 
 def test_a_list_comes_item_by_item(cli, monkeypatch, tmp_path):

@@ -55,7 +55,10 @@ def test_the_manifests_are_a_secret_and_a_config_map(cli):
 
     assert (secret["kind"], config["kind"]) == ("Secret", "ConfigMap")
     assert secret["metadata"] == config["metadata"] == {"name": "flowsend-providers"}
-    secrets = {variable.name for variable in VARIABLES if variable.secret and variable.required}
+    used = [catalog.built_in(name) for name in SERVICES["flowsend"] if name in catalog.CAPABILITIES]
+    variables = {v for vendors in used for facts in vendors.values() for v in facts.variables}
+    secrets = {variable.name for variable in variables if variable.secret and variable.required}
+    assert secrets
     assert set(secret["stringData"]) == secrets
     assert not any(secret["stringData"].values())
     assert config["data"]["PROVIDER_MODE"] == "demo"
@@ -73,6 +76,21 @@ def test_a_service_gets_what_it_uses(cli, service):
     assert ("SENDGRID_API_KEY" in names) is ("email" in SERVICES[service])
     assert ("PROVIDER_EMAIL_REDIRECT_TO" in names) is ("email" in SERVICES[service])
     list(yaml.safe_load_all(cli("env", "--service", service, "--format", "kubernetes").out))
+
+
+def test_the_sourcing_service_gets_the_names_it_reads(cli):
+    machine = cli("env", "--service", "sourcepilot", "--format", "json").json
+    entries = {entry["name"]: entry for group in machine["groups"] for entry in group["entries"]}
+
+    required = {"ALIEXPRESS_APP_KEY", "ALIEXPRESS_APP_SECRET", "ALIEXPRESS_ACCESS_TOKEN", "CJDROPSHIP_API_KEY"}
+    optional = {"ALIEXPRESS_REFRESH_TOKEN", "ALIEXPRESS_TRACKING_ID", "CJDROPSHIP_EMAIL", "CJDROPSHIP_SANDBOX"}
+    assert required | optional <= set(entries)
+    assert {f"PROVIDER_{name}" for name in ("SOURCING", "RATE_CJDROPSHIPPING", "POINTS_CJDROPSHIPPING")} <= set(entries)
+    text = cli("env", "--service", "sourcepilot").out
+    for name in required:
+        assert f"\n{name}=" in text
+    for name in optional:
+        assert f"\n# {name}=" in text
 
 
 def test_json_is_json_in_every_format(cli):

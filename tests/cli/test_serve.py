@@ -22,6 +22,21 @@ def test_what_it_prints_is_all_that_is_needed(start, cli, monkeypatch):
     assert "sendgrid" in done.stdout
 
 
+def test_what_it_prints_for_suppliers_is_all_that_is_needed_to_call_them(start):
+    running = start("serve", "aliexpress", "cjdropshipping")
+    lines = []
+    while not (lines and lines[-1].startswith("# Ctrl-C")):
+        lines.append(running.first_line())
+    called = json.dumps({"query": "yoga mat", "country": "US"})
+    script = "".join(lines) + f"exec \"$0\" -m providers.cli.app call sourcing.search --json --input '{called}'"
+    done = subprocess.run(["/bin/sh", "-c", script, sys.executable], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    page = json.loads(done.stdout)
+    assert {item["source"] for item in page["items"]} == {"aliexpress", "cjdropshipping"}
+    assert (page["errors"], page["total"]) == ({}, 240)
+
+
 @pytest.mark.parametrize(
     ("vendors", "chosen"),
     [
@@ -29,6 +44,7 @@ def test_what_it_prints_is_all_that_is_needed(start, cli, monkeypatch):
         (["ses", "sendgrid"], {"PROVIDER_EMAIL": "sendgrid,ses"}),
         (["anthropic"], {"PROVIDER_LLM": "anthropic"}),
         (["anthropic", "gateway"], {"PROVIDER_LLM": "gateway,anthropic"}),
+        (["cjdropshipping", "aliexpress"], {"PROVIDER_SOURCING": "aliexpress,cjdropshipping", "PROVIDER_LLM": "demo"}),
     ],
 )
 def test_what_would_not_be_used_by_itself_is_named(start, vendors, chosen):

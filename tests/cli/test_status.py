@@ -1,5 +1,7 @@
 """`providers status` and `providers doctor`: what is in use, what is missing, what works."""
 
+import json
+
 import pytest
 
 from providers import catalog
@@ -22,13 +24,15 @@ KEYS = {
 }
 
 
-def test_demo_unless_told_otherwise(cli):
+@pytest.mark.parametrize("name", ["email", "sourcing"])
+def test_demo_unless_told_otherwise(cli, name):
     shown, machine = cli("status"), cli("status", "--json").json
 
     assert shown.code == 0
-    assert shown.out.splitlines()[1].split()[:4] == ["email", "demo", "demo", "yes"]
-    email = machine["capabilities"]["email"]
-    assert (email["mode"], email["vendors"], email["configured"], email["missing"]) == ("demo", ["demo"], True, [])
+    lines = [line.split()[:4] for line in shown.out.splitlines()[1:]]
+    assert [name, "demo", "demo", "yes"] in lines
+    one = machine["capabilities"][name]
+    assert (one["mode"], one["vendors"], one["configured"], one["missing"]) == ("demo", ["demo"], True, [])
     assert machine["warnings"] == machine["problems"] == []
 
 
@@ -124,12 +128,100 @@ def test_doctor_asks_the_vendor(cli, setenv, sendgrid):
     setenv(SENDGRID_API_KEY="SG.wrong-wrong-wrong-wr.wrong")
     refused = cli("doctor", "--json")
     assert refused.code == 1
-    assert refused.json["checks"][0]["state"] == "refused"
+    assert {check["vendor"]: check["state"] for check in refused.json["checks"]}["sendgrid"] == "refused"
 
     setenv(PROVIDER_SENDGRID_BASE_URL="http://127.0.0.1:9")
     unreachable = cli("doctor")
     assert unreachable.code == 1
     assert "UNREACHABLE" in unreachable.out
+
+
+def asked(vendor):
+    return [f"{one['method']} {one['path']}" for one in json.loads(vendor.get("/_control/requests"))["requests"]]
+
+
+def own(vendor):
+    """Its variables and where it is, without what `serve` chooses."""
+    chosen = ("ALIEXPRESS_", "CJDROPSHIP_", "PROVIDER_ALIEXPRESS_", "PROVIDER_CJDROPSHIPPING_")
+    return {name: value for name, value in vendor.env.items() if name.startswith(chosen)}
+
+
+ONLY_SOURCING = {"PROVIDER_MODE": "live", "PROVIDER_CAPABILITIES": "sourcing", "PROVIDER_STATE_URL": "sqlite:///s.db"}
+
+
+def test_doctor_asks_both_suppliers_and_it_costs_nothing(cli, setenv, aliexpress, cjdropshipping):
+    chosen = {**ONLY_SOURCING, "PROVIDER_SOURCING": "aliexpress,cjdropshipping"}
+    setenv(**{**aliexpress.env, **cjdropshipping.env, **chosen})
+    good = cli("doctor", "--json")
+    again = cli("doctor")
+
+    assert (good.code, again.code) == (0, 0), again.out
+    checks = {check["vendor"]: check for check in good.json["checks"]}
+    assert {name: check["state"] for name, check in checks.items()} == {"aliexpress": "ok", "cjdropshipping": "ok"}
+    assert "250.0 USD left" in again.out
+    # A product that there is not; settings and balance: no points, no order, and one access token for both times.
+    assert set(asked(aliexpress)) == {"POST /sync"}
+    base = "/api2.0/v1/"
+    assert set(asked(cjdropshipping)) == {
+        f"POST {base}authentication/getAccessToken",
+        f"GET {base}setting/get",
+        f"GET {base}shopping/pay/getBalance",
+    }
+    assert sum("getAccessToken" in line for line in asked(cjdropshipping)) == 1
+    for vendor in (aliexpress, cjdropshipping):
+        assert json.loads(vendor.get("/_control/orders"))["orders"] == []
+
+
+@pytest.mark.parametrize(
+    ("vendor", "wrong", "state"),
+    [
+        ("aliexpress", {"ALIEXPRESS_APP_SECRET": "another-secret"}, "refused"),
+        ("aliexpress", {"ALIEXPRESS_APP_KEY": "500002"}, "refused"),
+        ("aliexpress", {"ALIEXPRESS_ACCESS_TOKEN": "50000000wrong", "ALIEXPRESS_REFRESH_TOKEN": "5000"}, "refused"),
+        ("cjdropshipping", {"CJDROPSHIP_API_KEY": "CJ0000001@api@wrong-wrong"}, "refused"),
+    ],
+)
+def test_doctor_says_what_a_supplier_refuses(cli, setenv, request, vendor, wrong, state):
+    server = request.getfixturevalue(vendor)
+    setenv(**{**server.env, **ONLY_SOURCING, "PROVIDER_SOURCING": vendor, **wrong})
+    refused = cli("doctor", "--json")
+
+    assert refused.code == 1
+    (check,) = refused.json["checks"]
+    assert (check["vendor"], check["state"], check["ok"]) == (vendor, state, False)
+    for value in wrong.values():
+        assert value not in refused.out + refused.err
+    # What to do about it: connect again, or make a new key.
+    if "ALIEXPRESS_ACCESS_TOKEN" in wrong:
+        assert "authorize_url()" in refused.out
+    if "CJDROPSHIP_API_KEY" in wrong:
+        assert "CJDROPSHIP_API_KEY" in refused.out
+
+
+def test_a_supplier_s_missing_variables_are_named_and_the_other_one_serves(cli, setenv, cjdropshipping):
+    setenv(**ONLY_SOURCING)
+    missing = {each["variable"] for each in cli("status", "--json").json["capabilities"]["sourcing"]["missing"]}
+    assert {"ALIEXPRESS_APP_KEY", "ALIEXPRESS_APP_SECRET", "ALIEXPRESS_ACCESS_TOKEN"} <= missing
+    assert not {"ALIEXPRESS_TRACKING_ID", "ALIEXPRESS_REFRESH_TOKEN", "CJDROPSHIP_EMAIL"} & missing
+
+    setenv(**own(cjdropshipping))
+    sourcing = cli("status", "--json").json["capabilities"]["sourcing"]
+    assert (sourcing["mode"], sourcing["vendors"], sourcing["configured"]) == ("live", ["cjdropshipping"], True)
+
+
+def test_both_suppliers_serve_when_both_are_configured(cli, setenv, aliexpress, cjdropshipping):
+    setenv(**own(aliexpress), **own(cjdropshipping), **ONLY_SOURCING)
+
+    assert cli("status", "--json").json["capabilities"]["sourcing"]["vendors"] == ["aliexpress", "cjdropshipping"]
+
+
+@pytest.mark.parametrize("name", ["spocket", "manual"])
+def test_a_platform_without_an_api_cannot_be_chosen_in_live(cli, setenv, name):
+    setenv(**ONLY_SOURCING, PROVIDER_SOURCING=name)
+    shown = cli("status")
+
+    assert name in shown.out + shown.err
+    assert cli("doctor").code != 0
 
 
 def test_a_capability_with_bad_settings_of_its_own_is_refused(cli, setenv):

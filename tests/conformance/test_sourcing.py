@@ -7,14 +7,18 @@ import json
 import pytest
 
 from providers import Providers, Settings
+from providers.core.attempt import ATTEMPT
 from providers.core.clock import utc
-from providers.core.errors import Outcome, ProviderTimeoutError
+from providers.core.errors import Outcome, ProviderTimeoutError, ProviderUnavailableError
 from providers.core.models import RawRequest, Ref
+from providers.core.transport_aiohttp import AiohttpTransport
 from providers.demo import webhooks
 from providers.sourcing import demo_life
 from providers.sourcing.demo import DemoSourcing
 from providers.testing.clock import ManualClock
 from providers.testing.conformance.sourcing import SourcingConformance, SourcingHarness
+from providers.testing.servers.aliexpress import AliExpressServer
+from providers.testing.servers.cjdropshipping import CjServer
 
 # The demo.
 
@@ -118,3 +122,154 @@ class TestDemoOnSqlite(SourcingConformance):
     def harness(self, tmp_path):
         state = {"state_url": f"sqlite:///{tmp_path}/state.db"}
         return demo_harness(ManualClock(), source="aliexpress", links=ALIEXPRESS_LINKS, **state)
+
+
+# AliExpress and CJdropshipping, on the servers in this package.
+
+
+class Line:
+    """The way to a vendor, which can break where an order is made, or lead nowhere.
+
+    `before` is called once, when the next order is on its way.
+    """
+
+    def __init__(self, orders):
+        self._orders = orders
+        self._break = ""
+        self._gate = None
+        self.before = None
+
+    def cut(self, _):
+        self._break = "cut"
+
+    def lost(self, _):
+        self._break = "lost"
+
+    @contextlib.contextmanager
+    def stalled(self):
+        self._gate = asyncio.Event()
+        try:
+            yield
+        finally:
+            self._gate = None
+
+    def transport(self):
+        line = self
+
+        class Transport(AiohttpTransport):
+            async def send(self, request):
+                return await line.send(request, super().send)
+
+        return Transport()
+
+    async def send(self, request, onwards):
+        if self._gate is not None:
+            ATTEMPT.get().sent = True
+            await self._gate.wait()
+        if not self._orders(request):
+            return await onwards(request)
+        before, self.before = self.before, None
+        if before is not None:
+            before()
+        how, self._break = self._break, ""
+        if not how:
+            return await onwards(request)
+        if how == "lost":
+            await onwards(request)
+        ATTEMPT.get().sent = True
+        raise ProviderUnavailableError("the connection was lost before the reply", code="connection_lost")
+
+
+def live_harness(server, clock, line, **options):
+    def open_live(*, webhook_url=None, **parts):
+        if webhook_url:
+            server.webhook_url = webhook_url
+        settings = Settings(mode="live", vendors={"sourcing": server.vendor}, environ=server.env, env_file=None)
+        return Providers(settings, transport=line.transport(), **parts)
+
+    async def placed(providers):
+        return len(server.orders)
+
+    async def ship(providers, ref):
+        server.ship(ref.id)
+
+    async def deliver(providers, ref):
+        server.deliver(ref.id)
+
+    return SourcingHarness(
+        open=open_live,
+        clock=clock,
+        placed=placed,
+        ship=ship,
+        deliver=deliver,
+        stalled=line.stalled,
+        cut=line.cut,
+        lost=line.lost,
+        **options,
+    )
+
+
+class TestAliExpress(SourcingConformance):
+    @pytest.fixture
+    def harness(self):
+        clock = ManualClock()
+        line = Line(lambda request: b"aliexpress.ds.order.create" in (request.content or b""))
+        with AliExpressServer(clock=clock.time) as server:
+
+            async def paid(providers, ref):
+                server.pay(ref.id)
+
+            async def sold_out(providers):
+                server.fail("aliexpress.ds.order.create", "INVENTORY_HOLD_ERROR")
+                return Ref(vendor="aliexpress", id="1005006123456789")
+
+            yield live_harness(
+                server,
+                clock,
+                line,
+                missing="1005006000010404",
+                ids=("1005006123456789", "1005007000000001", "1005000000000404"),
+                links=ALIEXPRESS_LINKS,
+                paid=paid,
+                sold_out=sold_out,
+                code=server.authorise,
+            )
+
+
+class TestCj(SourcingConformance):
+    @pytest.fixture
+    def harness(self):
+        clock = ManualClock()
+        line = Line(lambda request: "createOrderV2" in request.url)
+        with CjServer(clock=clock.time, balance="100000.00") as server:
+
+            async def poor(providers):
+                server.balance = 0
+                return Ref(vendor="cjdropshipping", id="1746203604123011000")
+
+            async def sold_out(providers):
+                id_ = "1746203604123011000"
+
+                def gone():
+                    for variant in server.variants(id_):
+                        server.set_stock(variant, 0)
+
+                line.before = gone
+                return Ref(vendor="cjdropshipping", id=id_)
+
+            def unknown_event():
+                message = {"messageId": "m-1", "type": "TELEPORT", "messageType": "UPDATE", "params": {}}
+                headers, body = server.signed_request(message)
+                return RawRequest(body=body, headers=headers)
+
+            yield live_harness(
+                server,
+                clock,
+                line,
+                missing="1746203604123010404",
+                ids=("1746203604123011000", "0F8A3F42-1C6E-4F0A-9B7E-111111111111", "1746203604123010410"),
+                links=CJ_LINKS,
+                sold_out=sold_out,
+                poor=poor,
+                unknown_event=unknown_event,
+            )

@@ -284,7 +284,8 @@ def test_an_order_of_a_killed_process_is_listed_and_looked_up_at_cj_by_the_next_
 def test_an_order_of_a_killed_process_that_cj_does_not_have_stays_unknown_until_somebody_says_so(cj):
     cj.killed("order", CJ_PRODUCT, "order-7")
     # As if it had never got there.
-    cj.server.reset()
+    cj.server._shop.orders.clear()
+    cj.server._shop.numbers.clear()
     answers = together([cj.worker("order", CJ_PRODUCT, "order-7") for _ in range(3)])
     assert answers == ["ProviderUnavailableError unknown_outcome"] * 3
 
@@ -293,7 +294,7 @@ def test_an_order_of_a_killed_process_that_cj_does_not_have_stays_unknown_until_
             (write,) = await unknowns(p)
             await p.unknowns.resolve(write.id, Resolution.REPEAT)
 
-    assert cj.posts() == []
+    assert len(cj.posts()) == 1
     asyncio.run(resolved())
     (answer,) = together([cj.worker("order", CJ_PRODUCT, "order-7")])
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 import threading
 import time
@@ -9,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from urllib.parse import parse_qs
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -55,8 +57,8 @@ class Vendor:
     the faults after which the error is another one than at most vendors, `doubted` those after which an answer that it
     kept is asked for anew. `made`: how much of the vendor's making there is. A write whose outcome is unknown is
     repeated if the vendor `deduplicates`, and looked up if it `finds`. `proxy` is the fault server in front of the
-    vendor, `environ` what is set besides. A vendor that `shows` what it made only when asked is asked. `before` is the
-    last request before a write, and how often it is made before the second write is due.
+    vendor, `environ` what is set besides, `tokens` what of a server is, too. A vendor that `shows` what it made only
+    when asked is asked. `before` is the last request before a write, and how often it is made before the second write.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Vendor:
     stream: Call | None = None
     proxy: Callable[[str], FaultServer] = FaultServer
     environ: Mapping[str, str] = field(default_factory=dict)
+    tokens: Callable[[object], Mapping[str, str]] | None = None
     shows: bool = False
     before: tuple[tuple[str, str], int] | None = None
 
@@ -395,6 +398,16 @@ def called_at_cj(request):
     return request.path + (f"?pid={product}" if product else "")
 
 
+def cj_tokens(server):
+    """Got before anything fails: CJ gives them once in five minutes."""
+    body = json.dumps({"apiKey": server.api_key}).encode()
+    url, headers = f"{server.url}{CJ}authentication/getAccessToken", {"Content-Type": "application/json"}
+    request = Request(url, body, headers)  # noqa: S310 (loopback)
+    with urlopen(request) as reply:  # noqa: S310 (loopback)
+        given = json.load(reply)["data"]
+    return {"CJDROPSHIP_ACCESS_TOKEN": given["accessToken"], "CJDROPSHIP_REFRESH_TOKEN": given["refreshToken"]}
+
+
 async def place_order(providers, number, *, ref, idempotency_key=None, **options):
     request = OrderRequest(items=({"ref": ref},), address=ADDRESS, idempotency_key=idempotency_key or f"order-{number}")
     return await providers.sourcing.place_order(request, **options)
@@ -466,10 +479,11 @@ CJDROPSHIPPING = Vendor(
     read=Call(looking(f"cjdropshipping:{CJ_LOOKED_AT}"), "sourcing.product", ("GET", CJ_WIRES[2]), Product),
     idempotent=Call(watch, "sourcing.watch", ("POST", CJ_WIRES[3]), type(None)),
     refused={"message": "no"},
-    secrets=lambda server: (server.api_key, str(server.open_id)),
+    secrets=lambda server: (server.api_key,),
     made=lambda server: len(server.orders),
     proxy=lambda url: Watched(url, CJ, called_at_cj, CJ_WIRES),
     environ={"PROVIDER_RATE_CJDROPSHIPPING": AT_ONCE},
+    tokens=cj_tokens,
     silence=1.1,
     finds=True,
     before=(("POST", f"/passes{CJ}logistic/freightCalculate"), 1),
@@ -518,13 +532,14 @@ class Rig:
     def __init__(self, kind, vendor, faults, clock, transport):
         self.kind, self.vendor, self.faults, self.clock, self.transport = kind, vendor, faults, clock, transport
         self.number = 1000
+        self.environ = {**vendor.env, **kind.environ, **(kind.tokens(vendor) if kind.tokens else {})}
 
     def open(self, base_url=None, **more):
         settings = Settings(
             mode="live",
             vendors={self.kind.capability: self.kind.name},
             base_urls={self.kind.name: base_url or self.faults.url},
-            environ={**self.vendor.env, **self.kind.environ},
+            environ=self.environ,
             env_file=None,
         )
         return Providers(settings, clock=self.clock, transport=self.transport and self.transport(), **more)

@@ -5,6 +5,7 @@ import base64
 import json
 import logging
 import pickle
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,9 +31,12 @@ from providers.core.transport_httpx import HttpxTransport
 from providers.email import EmailMessage, Recipient
 from providers.llm import CompletionRequest, Message, StreamEvent
 from providers.sms import SmsMessage
+from providers.sourcing import OrderRequest
 from providers.testing.cassettes import use_cassette
 from providers.testing.servers import (
+    AliExpressServer,
     AnthropicServer,
+    CjServer,
     Fault,
     FaultServer,
     GatewayServer,
@@ -124,6 +128,18 @@ def anthropic_blames(text):
     return Fault.json(400, {"type": "error", "error": error, "request_id": text}, headers)
 
 
+def aliexpress_blames(text):
+    error = {"type": text, "code": text, "msg": f"bad key {text}", "sub_code": text, "sub_msg": f"Quoted: {text}"}
+    return Fault.json(200, {"error_response": {**error, "request_id": text, "_trace_id_": text}})
+
+
+def cj_blames(text):
+    return Fault.json(
+        200,
+        {"code": 1600300, "result": False, "message": f"bad key {text}", "data": {text: text}, "requestId": text},
+    )
+
+
 TWILIO = {"TWILIO_ACCOUNT_SID": "AC" + "0123456789abcdef" * 2, "TWILIO_PHONE_NUMBER": "+15005550006"}
 CALLBACK = {"TWILIO_STATUS_CALLBACK_URL": "https://shop.example.com/hooks/twilio"}
 
@@ -208,6 +224,36 @@ CASES = {
         tenants={"ANTHROPIC_API_KEY": "canary-tenant-key"},
         more={"ANTHROPIC_MODEL": "claude-sonnet-5-5"},
         blames=anthropic_blames,
+    ),
+    "aliexpress": Case(
+        capability="sourcing",
+        vendor="aliexpress",
+        keys={
+            "ALIEXPRESS_APP_SECRET": "canary/app+secret=0123456789",
+            "ALIEXPRESS_ACCESS_TOKEN": "50000000canary-access-0123456789",
+            "ALIEXPRESS_REFRESH_TOKEN": "50001000canary-refresh-0123456789",
+        },
+        tenants={
+            "ALIEXPRESS_ACCESS_TOKEN": "tenant/canary+access=",
+            "ALIEXPRESS_REFRESH_TOKEN": "tenant/canary+refresh=",
+        },
+        more={"ALIEXPRESS_APP_KEY": "500001", "ALIEXPRESS_TRACKING_ID": "shop_tracking"},
+        blames=aliexpress_blames,
+        needed="ALIEXPRESS_APP_KEY",
+    ),
+    "cjdropshipping": Case(
+        capability="sourcing",
+        vendor="cjdropshipping",
+        keys={
+            "CJDROPSHIP_ACCESS_TOKEN": "canary.access.0123456789",
+            "CJDROPSHIP_REFRESH_TOKEN": "canary.refresh.0123456789",
+            "CJDROPSHIP_API_KEY": "CJ0000001@api@canary0123456789",
+            "CJDROPSHIP_OPEN_ID": "98765432101234567",
+        },
+        # Without tokens: they are asked for.
+        tenants={"CJDROPSHIP_API_KEY": "CJ0000002@api@tenant/canary+key="},
+        more={"CJDROPSHIP_EMAIL": "owner@example.com"},
+        blames=cj_blames,
     ),
 }
 
@@ -357,7 +403,47 @@ def answers(providers, vendor):
     ]
 
 
-CALLS = {"email": mails, "sms": texts, "billing": payments, "llm": answers}
+ADDRESS = {
+    "name": "Ana Silva",
+    "line1": "1 Main Street",
+    "city": "Austin",
+    "region": "Texas",
+    "postal_code": "78701",
+    "country": "US",
+    "phone": "+15125550123",
+}
+PRODUCTS = {"aliexpress": "aliexpress:1005001234567890", "cjdropshipping": "cjdropshipping:1400000000000000001"}
+
+
+def goods(providers, vendor):
+    sourcing, product, order = providers.sourcing, PRODUCTS[vendor], f"{vendor}:9180000000000001"
+    request = OrderRequest(items=({"ref": product},), address=ADDRESS, idempotency_key="order-1001")
+    push = RawRequest(body=b'{"messageId": "m1", "type": "PRODUCT"}', headers={"sign": "bm8="})
+    return [
+        lambda: sourcing.search("yoga mat", country="US", fresh=True),
+        lambda: sourcing.categories(vendor, fresh=True),
+        lambda: sourcing.product(product, country="US", fresh=True),
+        lambda: sourcing.prices([product], country="US", fresh=True),
+        lambda: sourcing.stock(product, country="US", fresh=True),
+        lambda: sourcing.shipping_quotes(product, variant="1", country="US", fresh=True),
+        lambda: sourcing.quote_order(request),
+        lambda: sourcing.place_order(request),
+        lambda: sourcing.order(order),
+        lambda: sourcing.pay(order),
+        lambda: sourcing.cancel_order(order),
+        lambda: sourcing.tracking(order),
+        lambda: sourcing.trackings([order]),
+        lambda: sourcing.search_by_image(b"a picture", country="US", fresh=True),
+        lambda: sourcing.watch([product]),
+        lambda: sourcing.webhook(push, vendor=vendor),
+        lambda: sourcing.ensure_webhook("https://shop.example.com/hook"),
+        lambda: sourcing.authorize_url(redirect_uri="https://shop.example.com/back", state="s1"),
+        lambda: sourcing.exchange_code("0_500001_code"),
+        sourcing.check,
+    ]
+
+
+CALLS = {"sourcing": goods, "email": mails, "sms": texts, "billing": payments, "llm": answers}
 
 LOGGERS = ("anthropic", "httpx", "httpx2", "httpcore", "asyncio", "aiohttp", "stripe", "twilio")
 """Of libraries that keep quiet unless they are told otherwise."""
@@ -407,7 +493,8 @@ def leaks(case, opened, clock, spans, caplog):
         texts.append(caplog.text)
         texts += [span.to_json() for span in spans.get_finished_spans()]
         texts += [repr(event.attributes) for span in spans.get_finished_spans() for event in span.events]
-        texts += [repr(entry) for entry in store._values.items()]
+        # Where processes share tokens, they are what is kept.
+        texts += [repr(entry) for entry in store._values.items() if not entry[0].startswith("token/")]
         assert spans.get_finished_spans()
         return texts
 
@@ -465,6 +552,7 @@ def test_a_success_that_is_not_as_documented_and_quotes_the_key_leaks_it_nowhere
         *("id", "object", "data", "url", "has_more", "customer", "livemode", "metadata"),
         *("content", "provider", "model", "input_tokens", "output_tokens", "cost_usd", "cached", "usage", "type"),
         *("processing_status", "request_counts", "created_at", "last_id", "database", "providers"),
+        *("result", "code", "rsp_code", "resp_result", "access_token", "refresh_token", "expires_in", "openId"),
     )
     case.clean(*leaks(wire.url, staging(wire, lambda text: Fault.json(200, {name: [text] for name in names}))))
 
@@ -478,7 +566,7 @@ WIRE_FAULTS = [Fault.RESET_BEFORE, Fault.GARBAGE, Fault.TRUNCATED_BODY, Fault.js
 TRANSPORTS = [
     *(
         (name, kind)
-        for name in ("sendgrid", "twilio", "stripe", "gateway", "anthropic")
+        for name in ("sendgrid", "twilio", "stripe", "gateway", "anthropic", "aliexpress", "cjdropshipping")
         for kind in (AiohttpTransport, HttpxTransport)
     ),
     ("ses", None),
@@ -546,6 +634,7 @@ AUTHORIZED = {
     "stripe": lambda key: ("Authorization", f"Bearer {key}"),
     "gateway": lambda key: ("X-Service-Key", key),
     "anthropic": lambda key: ("Authorization", f"Bearer {key}"),
+    "cjdropshipping": lambda key: ("CJ-Access-Token", key),
 }
 
 
@@ -611,6 +700,7 @@ CALLED = {
     "sms": ("sms.send", {"message": {"to": "+15551230001", "body": "It has shipped."}}),
     "billing": ("billing.customer", {"ref": "stripe:cus_1"}),
     "llm": ("llm.complete", {"prompt": "Hello"}),
+    "sourcing": ("sourcing.search", {"query": "yoga mat", "country": "US"}),
 }
 
 
@@ -713,6 +803,200 @@ def test_no_key_is_written_into_a_cassette(case, tmp_path):
     text = path.read_text(encoding="utf-8")
     case.clean(text)
     assert "Hello again" in text
+
+
+SUPPLIERS = {"aliexpress": AliExpressServer, "cjdropshipping": CjServer}
+
+
+def token_refused(vendor, text):
+    """Tokens, and what renews them, are refused in words that quote."""
+    if vendor == "aliexpress":
+        codes = ("IllegalAccessToken", "IllegalRefreshToken")
+        errors = [{"type": "ISV", "code": code, "msg": f"bad {text}"} for code in codes]
+        refused, refresh = (Fault.json(200, {"error_response": error}) for error in errors)
+        return [((None, "/rest/auth"), refresh), (None, refused)]
+    said = [{"code": code, "result": False, "message": f"bad {text}"} for code in (1600001, 1600003, 1600005)]
+    refused, refresh, key = (Fault.json(200, each) for each in said)
+    base = "/api2.0/v1/authentication/"
+    return [((None, base + "refresh"), refresh), ((None, base + "get"), key), (None, refused)]
+
+
+@pytest.mark.parametrize("case", SUPPLIERS, indirect=True)
+def test_a_refusal_of_tokens_that_quotes_them_leaks_them_nowhere(case, leaks, wire):
+    def stage(keys):
+        wire.reset()
+        for match, fault in token_refused(case.vendor, " ".join(quoted(keys))):
+            wire.stage(fault, match=match, times=None)
+
+    seen = leaks(wire.url, stage)
+    case.clean(*seen)
+    assert any("CredentialRevokedError" in text for text in seen)
+
+
+@pytest.mark.parametrize("case", ["cjdropshipping"], indirect=True)
+def test_what_holds_an_order_back_and_quotes_the_key_leaks_it_nowhere(case, opened, clock):
+    text = " ".join(quoted(case.keys))
+    made = {"orderId": "SD1", "orderStatus": "CREATED", "orderAmount": 9.5, "interceptOrderReasons": []}
+    made["interceptOrderReasons"] = [{"code": 1605000, "message": f"bad key {text}"}]
+    store = MemoryStore(clock)
+
+    async def scenario(server):
+        body = {"code": 200, "result": True, "data": made}
+        server.stage(Fault.json(200, body), match=("POST", "/api2.0/v1/shopping/order/createOrderV2"))
+        environ = {case.base_url: server.url}
+        async with opened(environ=environ, store=store) as providers:
+            server._shop.tokens._access[case.keys["CJDROPSHIP_ACCESS_TOKEN"]] = clock.time() + 60
+            request = OrderRequest(items=({"ref": PRODUCTS["cjdropshipping"]},), address=ADDRESS, idempotency_key="o-1")
+            placed = await providers.sourcing.place_order(request)
+            (part,) = placed.parts
+            assert "bad key ***" in part.reason
+            assert (part.error.vendor, part.error.operation) == ("cjdropshipping", "sourcing.place_order")
+            case.clean(repr(placed), placed.model_dump_json(), *texts_of(part.error))
+
+    with CjServer(clock=clock.time) as server:
+        asyncio.run(scenario(server))
+    case.clean(*(repr(entry) for entry in store._values.items()))
+
+
+@pytest.fixture
+def supplied(case, clock):
+    """A supplier's server whose account has the canaries."""
+    keys = {"aliexpress": ("app_secret", "access_token", "refresh_token"), "cjdropshipping": ("api_key",)}
+    names = dict(zip(keys[case.vendor], [v for n, v in case.keys.items() if n in ACCOUNT], strict=True))
+    if case.vendor == "cjdropshipping":
+        names["open_id"] = int(case.keys["CJDROPSHIP_OPEN_ID"])
+    with SUPPLIERS[case.vendor](clock=clock.time, **names) as server:
+        yield server
+
+
+ACCOUNT = ("ALIEXPRESS_APP_SECRET", "ALIEXPRESS_ACCESS_TOKEN", "ALIEXPRESS_REFRESH_TOKEN", "CJDROPSHIP_API_KEY")
+"""Of the keys those that a server is made with."""
+
+
+def given_by(server):
+    """The tokens that a server has given."""
+    if server.vendor == "aliexpress":
+        return {"access": server.access_token, "refresh": server.refresh_token}
+    tokens = server._shop.tokens
+    return {**{token: token for token in tokens._access}, "refresh": tokens._grant.token, "id": str(server.open_id)}
+
+
+def bare(secrets, *texts):
+    for text in texts:
+        assert not [form for secret in secrets.values() for form in forms(secret) if form in text], text
+
+
+@pytest.mark.parametrize("case", SUPPLIERS, indirect=True)
+def test_tokens_that_come_later_are_as_secret_as_the_keys(case, supplied, clock, caplog, spans):
+    for name in LOGGERS:
+        caplog.set_level(logging.DEBUG, logger=name)
+    caplog.set_level(logging.DEBUG)
+    store, texts, come = MemoryStore(clock), [], {}
+    rate = f"PROVIDER_RATE_{case.vendor.upper()}"
+
+    async def scenario():
+        settings = Settings(
+            mode="live",
+            vendors={"sourcing": case.vendor},
+            environ={**supplied.env, rate: "1000000000/second"},
+            env_file=None,
+        )
+        for _ in range(2):
+            # The second process finds them in the state.
+            async with Providers(settings, clock=clock, store=store, hooks=(spans.hook,)) as p:
+                await p.sourcing.product(PRODUCTS[case.vendor], country="US", shipping=False, fresh=True)
+                supplied.expire_token()
+                await p.sourcing.product(PRODUCTS[case.vendor], country="US", shipping=False, fresh=True)
+                come.update(given_by(supplied))
+                supplied.stage(case.blames(" ".join(quoted(come))), times=None)
+                for call in goods(p, case.vendor):
+                    clock.advance(31)
+                    try:
+                        texts.append(repr(await call()))
+                    except ProviderError as error:
+                        texts.extend(texts_of(error))
+                adapter = p.sourcing.unwrap(object)
+                texts.extend(map(repr, [adapter, vars(adapter), vars(adapter.client), p]))
+                supplied._faults.clear()
+
+    asyncio.run(scenario())
+    texts += [record.getMessage() + repr(record.args) + (record.exc_text or "") for record in caplog.records]
+    texts += [span.to_json() for span in spans.get_finished_spans()]
+    texts += [repr(entry) for entry in store._values.items() if not entry[0].startswith("token/")]
+    texts += [f"{request.path} {request.query}" for request in supplied.requests]
+    assert any("bad key ***" in text for text in texts)
+    bare(come, *texts)
+    case.clean(*texts)
+
+
+@pytest.mark.parametrize("case", ["aliexpress"], indirect=True)
+def test_a_key_in_a_body_is_masked_where_the_request_is_shown(case, opened, scripted):
+    transport = scripted(HttpResponse(401, {}, b"{}"))
+
+    async def scenario():
+        async with opened(transport=transport) as providers:
+            with pytest.raises(ProviderError):
+                await providers.sourcing.categories("aliexpress")
+
+    asyncio.run(scenario())
+    (request,) = transport.requests
+    assert case.keys["ALIEXPRESS_ACCESS_TOKEN"].encode() in request.content
+    # A signature says nothing of its key.
+    assert case.keys["ALIEXPRESS_APP_SECRET"].encode() not in request.content
+    case.clean(request.url, repr(request), repr(request.content), repr(request.headers))
+
+
+@pytest.mark.parametrize("case", SUPPLIERS, indirect=True)
+def test_neither_keys_nor_tokens_are_written_into_a_cassette(case, supplied, tmp_path):
+    path = tmp_path / "one.json"
+
+    async def scenario(cassette):
+        async with cassette.providers() as p:
+            look = {"country": "US", "shipping": False, "fresh": True}
+            await p.sourcing.product(PRODUCTS[case.vendor], **look)
+            supplied.expire_token()
+            await p.sourcing.product(PRODUCTS[case.vendor], **look)
+            keys = {name: key for name, key in case.keys.items() if name in supplied.env}
+            supplied.stage(case.blames(" ".join(quoted(keys))), times=None)
+            with pytest.raises(ProviderError):
+                await p.sourcing.search("yoga mat", country="US", fresh=True)
+
+    environ = {**supplied.env, f"PROVIDER_RATE_{case.vendor.upper()}": "1000/second"}
+    options = {"vendor": case.vendor, "capability": "sourcing", "origin": "spec", "environ": environ}
+    with use_cassette(path, record=True, **options) as cassette:
+        supplied.clock = cassette.clock.time
+        asyncio.run(scenario(cassette))
+    text = path.read_text(encoding="utf-8")
+    assert "yoga" in text
+    case.clean(text)
+    bare(given_by(supplied), text)
+
+
+@pytest.mark.parametrize("case", SUPPLIERS, indirect=True)
+def test_the_command_shows_no_token_that_the_state_keeps(case, supplied, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    supplied.clock = time.time
+    environ = {
+        "PROVIDER_MODE": "live",
+        "PROVIDER_SOURCING": case.vendor,
+        "PROVIDER_STATE_URL": "sqlite:///state.db",
+        f"PROVIDER_RATE_{case.vendor.upper()}": "1000/second",
+    }
+    for name, value in {**supplied.env, **environ}.items():
+        monkeypatch.setenv(name, value)
+    called = ["call", "sourcing.product", "--input", json.dumps({"ref": PRODUCTS[case.vendor], "country": "US"})]
+    refused = ["call", "sourcing.search", "--input", json.dumps({"query": "yoga mat", "country": "US"})]
+    codes = []
+    for argv in (called, ["doctor"], ["doctor", "--json"], ["status"], ["status", "--json"], ["unknowns"], refused):
+        supplied.expire_token()
+        if argv is refused:
+            supplied.stage(case.blames(" ".join(quoted(given_by(supplied)))), times=None)
+        codes.append(main([*argv]))
+        seen = capsys.readouterr()
+        case.clean(seen.out, seen.err)
+        bare(given_by(supplied), seen.out, seen.err)
+    assert codes[0] == 0
+    assert codes[-1] == 1
 
 
 def test_a_webhook_that_fails_at_the_vendor_shows_no_key(clock, caplog):

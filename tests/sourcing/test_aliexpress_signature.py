@@ -23,7 +23,7 @@ VECTORS = {one["name"]: one for one in json.loads((DATA / "signature_vectors.jso
 NOW = 1_795_348_800.0
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-names = st.text(st.characters(codec="ascii", categories=["L", "Nd"], include_characters="_"), min_size=1, max_size=12)
+names = st.from_regex(r"[A-Za-z0-9_]{1,12}", fullmatch=True)
 
 
 def sample(name):

@@ -131,3 +131,32 @@ def test_four_processes_that_start_without_a_token_get_one_at_cj_and_refresh_it_
     assert (server.issued, server.refreshes) == (1, 1)
     assert len(answered(server, "/api2.0/v1/authentication/getAccessToken")) == 1
     assert len(answered(server, "/api2.0/v1/authentication/refreshAccessToken")) == 1
+
+
+ON_VALKEY = pytest.mark.parametrize("state", ["valkey"], indirect=True)
+
+
+@ON_VALKEY
+def test_four_processes_keep_together_to_a_rate_that_cj_never_refuses(opened, state, trade):
+    # Twenty times as fast as the smallest account, in proportion: 18 for 20 in a second as 1 / 1.1 for one.
+    server = opened.enter_context(servers.CjServer(qps=20))
+    refs = [products("cjdropshipping", 1400000000000010000 + 1000 * place, 12) for place in range(PROCESSES)]
+
+    answers = trade("look", jobs(server, state, CJ_FAST | {"PROVIDER_RATE_CJDROPSHIPPING": "18/second"}, refs))
+
+    assert answers == [{"good": 12}] * PROCESSES
+    # None was refused, or it would have been sent again.
+    assert server.request_count == 1 + 12 * PROCESSES
+
+
+@ON_VALKEY
+def test_four_processes_draw_on_one_account_s_points(opened, state, trade):
+    server = opened.enter_context(servers.CjServer())
+    refs = [products("cjdropshipping", 1400000000000010000 + 1000 * place, 12) for place in range(PROCESSES)]
+    environ = CJ_FAST | {"PROVIDER_POINTS_CJDROPSHIPPING": "200/day"}
+
+    answers = trade("spend", [job | {"timeout": 10} for job in jobs(server, state, environ, refs)])
+
+    # A product costs ten.
+    assert sum(got for got, _, _ in answers) == len(answered(server, "/api2.0/v1/product/query")) == 20
+    assert ["QuotaExceededError", "points"] in [ended for _, *ended in answers]

@@ -157,6 +157,44 @@ def test_a_fresh_first_page_asks_each_supplier_once_again(supplier, live):
     asyncio.run(main())
 
 
+def test_a_fresh_later_page_goes_on_from_the_page_one_that_is_known(supplier, live):
+    alpha, beta = supplier("alpha"), supplier("beta")
+    alpha.found, beta.found = ["1.00"] * 9, ["1.00"] * 9
+
+    async def main():
+        async with live("alpha,beta") as p:
+            asked = {"country": "US", "page_size": 4}
+            first = await p.sourcing.search("mat", **asked)
+            alpha.found = ["1.00"] * 8
+            # The second half of each supplier's first page.
+            second = await p.sourcing.search("mat", **asked, page=2, fresh=True)
+            assert refs(first) + refs(second) == [f"{name}:{n}" for n in range(4) for name in ("alpha", "beta")]
+            assert (second.total, alpha.count("search")) == (18, 1)
+            # Also of who sees it for the first time.
+            other = await p.scoped("m-1").sourcing.search("mat", **asked, page=2, fresh=True)
+            assert (refs(other), alpha.count("search")) == (refs(second), 1)
+
+    asyncio.run(main())
+
+
+def test_another_process_reads_the_pages_that_fit_those_of_the_first(supplier, live, clock):
+    alpha, beta = supplier("alpha"), supplier("beta")
+    alpha.found, beta.found = ["1.00"] * 8, ["1.00"] * 2
+    store = MemoryStore(clock)
+
+    async def main():
+        async with live("alpha,beta", store=store) as one, live("alpha,beta", store=store) as two:
+            first = await one.sourcing.search("mat", country="US", page_size=5)
+            beta.found = ["1.00"] * 7
+            second = await two.sourcing.search("mat", country="US", page_size=5, page=2)
+            assert sorted(refs(first) + refs(second)) == sorted(
+                [f"alpha:{number}" for number in range(8)] + [f"beta:{number}" for number in range(2)]
+            )
+            assert (alpha.count("search"), beta.count("search")) == (2, 1)
+
+    asyncio.run(main())
+
+
 def test_pages_that_follow_keep_to_the_totals_of_page_one(supplier, live, clock):
     alpha, beta = supplier("alpha"), supplier("beta")
     alpha.found, beta.found = ["1.00"] * 30, ["1.00"] * 30

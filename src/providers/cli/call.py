@@ -18,7 +18,7 @@ from pydantic import AfterValidator, JsonValue, TypeAdapter, ValidationError
 from providers import catalog
 from providers.cli.output import dump, emit, emit_line, note, say
 from providers.core.errors import ConfigurationError, InvalidRequestError
-from providers.core.models import invalid_request
+from providers.core.models import Money, invalid_request
 from providers.runtime import Providers
 from providers.selection import select
 from providers.settings import Settings
@@ -44,6 +44,7 @@ LISTS = (collections.abc.Iterable, collections.abc.Sequence, collections.abc.Col
 NAMES: dict[str, Any] = {
     **{name: value for name, value in vars(collections.abc).items() if isinstance(value, type)},
     "JsonValue": JsonValue,
+    "Money": Money,
     "Decimal": Decimal,
     "datetime": datetime,
 }

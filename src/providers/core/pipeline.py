@@ -423,7 +423,10 @@ def _named(error: Exception, adapter: Adapter, seconds: float, *, sent: bool) ->
 
 
 def sign(error: ProviderError, target: Target[A], operation: str) -> None:
-    """Say in an error that leaves who failed at what, and nothing secret."""
+    """Say in an error that leaves who failed at what, and nothing secret; also in those that it comes of."""
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, ProviderError):
+        sign(cause, target, operation)
     error.vendor = error.vendor or target.facts.vendor
     error.operation = error.operation or operation
     error.message = target.redact(error.message)
@@ -433,7 +436,7 @@ def sign(error: ProviderError, target: Target[A], operation: str) -> None:
     if error.field is not None:
         error.field = target.redact(error.field)
     if error.request_id is not None:
-        error.request_id = target.redact(error.request_id)
+        error.request_id = target.redact(error.request_id)[:200]
     if isinstance(error, CredentialRevokedError) and error.reconnect_url is not None:
         error.reconnect_url = target.redact(error.reconnect_url)
 

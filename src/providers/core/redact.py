@@ -81,3 +81,12 @@ class SecretText(str):
 
     def __repr__(self) -> str:
         return repr(MASK)
+
+
+class SecretBytes(bytes):
+    """Likewise for a body that holds a secret."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(MASK)

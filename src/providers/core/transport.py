@@ -27,6 +27,7 @@ from providers.core.errors import (
     RateLimitedError,
 )
 from providers.core.json import from_json, to_json
+from providers.core.redact import SecretBytes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -149,11 +150,11 @@ class JsonApi:
         if params:
             url += "?" + urlencode(params, quote_via=quote)
         if form is not None:
-            request = HttpRequest(method, url, self._form_headers, urlencode(form, doseq=True).encode())
+            request = HttpRequest(method, url, self._form_headers, SecretBytes(urlencode(form, doseq=True).encode()))
         elif json is None:
             request = HttpRequest(method, url, self._headers)
         else:
-            request = HttpRequest(method, url, self._json_headers, to_json(json))
+            request = HttpRequest(method, url, self._json_headers, SecretBytes(to_json(json)))
         response = await self._transport.send(request)
         if response.status >= MULTIPLE_CHOICES:
             raise StatusError(response)
@@ -177,9 +178,7 @@ def from_status(
     else:
         kind = BY_STATUS.get(status, InvalidRequestError)
     request_id = next((response.headers[name] for name in REQUEST_IDS if name in response.headers), None)
-    return kind(
-        message, status=status, code=code, request_id=request_id and request_id[:200], retry_after=wait, outcome=outcome
-    )
+    return kind(message, status=status, code=code, request_id=request_id, retry_after=wait, outcome=outcome)
 
 
 REQUEST_IDS = ("x-request-id", "request-id", "x-amzn-requestid", "x-message-id")

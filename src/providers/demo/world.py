@@ -283,11 +283,14 @@ HOME = Zone(2, 5, 190, 90)
 NEAR = Zone(5, 10, 230, 420)
 WEST = Zone(7, 13, 290, 640)
 FAR = Zone(14, 28, 390, 980)
-_NEAR = ("HK", "JP", "KR", "MO", "MY", "PH", "SG", "TH", "TW", "VN")
-_WEST = (  # noqa: SIM905 (quotes round each would hide them)
-    "AT AU BE BG CA CH CY CZ DE DK EE ES FI FR GB GR HR HU IE IL IS IT LT LU LV MT NL NO NZ PL PT RO SE SI SK US"
-).split(" ")
-ZONES: Mapping[str, Zone] = MappingProxyType(dict.fromkeys(_NEAR, NEAR) | dict.fromkeys(_WEST, WEST))
+_ZONES: tuple[tuple[Zone, str], ...] = (
+    (NEAR, "HK JP KR MO MY PH SG TH TW VN"),
+    (
+        WEST,
+        "AT AU BE BG CA CH CY CZ DE DK EE ES FI FR GB GR HR HU IE IL IS IT LT LU LV MT NL NO NZ PL PT RO SE SI SK US",
+    ),
+)
+ZONES: Mapping[str, Zone] = MappingProxyType({one: zone for zone, countries in _ZONES for one in countries.split()})
 """Country -> how far it is; all others are `FAR`."""
 
 CLOSED = frozenset(("CU", "IR", "KP", "SY"))
@@ -304,7 +307,7 @@ _RATES = (  # noqa: SIM905 (quotes round each would hide them)
     "USD 1|AED 3.6725|ARS 1420|AUD 1.54|BRL 5.36|CAD 1.40|CHF 0.806|CLP 932|CNY 7.11|COP 3760|CZK 20.9|"
     "DKK 6.45|EGP 47.5|EUR 0.864|GBP 0.763|HKD 7.78|HUF 331|IDR 16700|ILS 3.27|INR 88.7|JPY 156|KRW 1468|"
     "KWD 0.307|MXN 18.4|MYR 4.15|NGN 1450|NOK 10.2|NZD 1.77|PEN 3.38|PHP 58.9|PKR 282|PLN 3.67|RON 4.40|"
-    "SAR 3.75|SEK 9.52|SGD 1.30|THB 32.4|TRY 42.4|TWD 31.2|UAH 42.2|VND 26350|ZAR 17.3"
+    "SAR 3.75|SEK 9.52|SGD 1.30|THB 32.4|TRY 42.4|TWD 31.2|UAH 42.2|VND 26350|ZAR 17.3"  # codespell:ignore
 ).split("|")
 RATES: Mapping[str, Decimal] = MappingProxyType({each[:3]: Decimal(each[4:]) for each in _RATES})
 """So much of a currency is one USD, on `RATES_OF`. Made up, to be near enough."""

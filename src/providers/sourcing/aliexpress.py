@@ -28,7 +28,7 @@ from providers.sourcing import aliexpress_orders, aliexpress_products
 from providers.sourcing.aliexpress_client import ACCESS, REFRESH, Gateway
 from providers.sourcing.aliexpress_errors import FREIGHT, PRODUCT, SEARCH, method_error
 from providers.sourcing.aliexpress_products import UNITED_STATES, VENDOR, locale
-from providers.sourcing.aliexpress_values import as_object, inside, text, yes
+from providers.sourcing.aliexpress_values import as_object, text, yes
 from providers.sourcing.facts import ALIEXPRESS
 from providers.sourcing.models import Grant, Market, Sort
 from providers.sourcing.urls import ALIEXPRESS_ID
@@ -303,7 +303,7 @@ class AliExpressSourcing:
         try:
             for id_ in {_id(line.product): None for line in draft.lines}:
                 payload = await self._product(id_, market)
-                found[id_] = aliexpress_products.ordered_as(payload, id_, market.country)
+                found[id_] = aliexpress_products.ordered_as(payload, id_)
         except ProviderError as error:
             error.outcome, error.retryable = Outcome.NOT_APPLIED, error.repeatable
             raise
@@ -318,7 +318,7 @@ def _affiliate(payload: Object) -> Object:
     told = as_object(payload.get("resp_result"), "resp_result")
     if text(told.get("resp_code")) != OK:
         raise method_error(told, {}, payload)
-    return inside(told.get("result"))
+    return as_object(told.get("result"), "result")
 
 
 def _json(value: JsonValue) -> str:

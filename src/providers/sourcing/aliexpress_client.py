@@ -14,7 +14,7 @@ from pydantic import Field
 
 from providers.core.errors import BadResponseError, CredentialRevokedError
 from providers.core.models import Reply
-from providers.core.redact import SecretText
+from providers.core.redact import SecretBytes, SecretText
 from providers.core.tokens import Token, TokenRefusedError, Tokens
 from providers.core.transport import MULTIPLE_CHOICES, SERVER_ERROR, HttpRequest, HttpResponse, StatusError
 from providers.sourcing.aliexpress_errors import envelope, gateway_error, is_token_refused, status_error
@@ -110,9 +110,11 @@ class Gateway:
     def _request(self, url: str, form: Mapping[str, str], image: bytes | None) -> HttpRequest:
         kind = "application/x-www-form-urlencoded"
         if image is None:
-            return HttpRequest("POST", url, {**self._headers, "Content-Type": kind}, urlencode(form).encode())
+            return HttpRequest(
+                "POST", url, {**self._headers, "Content-Type": kind}, SecretBytes(urlencode(form).encode())
+            )
         kind, content = _multipart(form, image)
-        return HttpRequest("POST", url, {**self._headers, "Content-Type": kind}, content)
+        return HttpRequest("POST", url, {**self._headers, "Content-Type": kind}, SecretBytes(content))
 
     async def _refresh(self, token: Token) -> Token:
         found, _ = self._token(await self.system("/auth/token/refresh", {"refresh_token": SecretText(token.refresh)}))

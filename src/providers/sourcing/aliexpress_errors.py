@@ -125,7 +125,7 @@ def told_in(node: Object) -> Told:
         sub_code=text(node.get("sub_code")),
         message=f"{message}: {more}" if message and more and more != message else message or more,
         type=text(node.get("type")),
-        request_id=_first(node, ("request_id", "_trace_id_"))[:200],
+        request_id=_first(node, ("request_id", "_trace_id_")),
     )
 
 
@@ -152,7 +152,7 @@ def method_error(node: JsonValue, own: Mapping[str, Refusal], payload: Object) -
     """Our error for what a method says of a call that the gateway has let through."""
     told = told_in(node) if isinstance(node, dict) else Told()
     if not told.request_id:
-        told = told._replace(request_id=_first(payload, ("request_id", "_trace_id_"))[:200])
+        told = told._replace(request_id=_first(payload, ("request_id", "_trace_id_")))
     if not told.code and not told.message:
         return BadResponseError(
             "the reply says neither what was found nor what is wrong", code="reply", request_id=told.request_id or None

@@ -123,7 +123,7 @@ def placed(payload: Object, draft: OrderDraft) -> Placed:
         raise place_error(result, payload)
     if not made or not ids:
         msg = "the reply does not say whether the order was made"
-        raise BadResponseError(msg, code="reply", request_id=text(payload.get("request_id"))[:200] or None)
+        raise BadResponseError(msg, code="reply", request_id=text(payload.get("request_id")) or None)
     refs = [Ref(vendor=VENDOR, id=as_id(id_, "number")) for id_ in ids]
     # Which line went to which store is not told.
     items = tuple(

@@ -77,7 +77,7 @@ def _found(row: Object, currency: str, at: datetime) -> Product:
         ref=Ref(vendor=VENDOR, id=id_),
         source=VENDOR,
         source_id=id_,
-        title=_title(row.get("title")),
+        title=text(row.get("title")),
         url=url(row.get("itemUrl")) or page(id_),
         price=cost,
         list_price=_above(before, cost),
@@ -108,7 +108,7 @@ def _pictured(row: Object, currency: str, at: datetime) -> Product:
         ref=Ref(vendor=VENDOR, id=id_),
         source=VENDOR,
         source_id=id_,
-        title=_title(row.get("product_title")),
+        title=text(row.get("product_title")),
         url=url(row.get("product_detail_url")) or page(id_),
         price=cost,
         list_price=_above(before, cost),
@@ -125,6 +125,9 @@ def detailed(payload: Object, id_: str, market: Market, at: datetime) -> Product
     """The answer of `ds.product.get`, under the id that was asked for."""
     result = as_object(payload.get("result"), "result")
     base = as_object(result.get("ae_item_base_info_dto"), "ae_item_base_info_dto")
+    title = base.get("subject")
+    if not isinstance(title, str):
+        raise bad("subject", "no text")
     weight = _grams(inside(result.get("package_info_dto")).get("gross_weight"))
     variants = tuple(_variant(row, market.currency, weight) for row in _skus(result))
     priced = sorted(
@@ -140,7 +143,7 @@ def detailed(payload: Object, id_: str, market: Market, at: datetime) -> Product
         ref=Ref(vendor=VENDOR, id=id_),
         source=VENDOR,
         source_id=id_,
-        title=_title(base.get("subject")),
+        title=title,
         url=page(id_),
         description=detail if isinstance(detail, str) and detail else None,
         price=lowest,
@@ -173,13 +176,11 @@ def stocked(payload: Object, id_: str, market: Market, at: datetime) -> Stock:
     )
 
 
-def ordered_as(payload: Object, id_: str, country: str) -> str:
-    """The id by which a product is ordered: for buyers in the United States it has one of its own."""
+def ordered_as(payload: Object, id_: str) -> str:
+    """The id by which buyers in the United States order a product: there it has one of its own."""
     result = as_object(payload.get("result"), "result")
-    if country != UNITED_STATES:
-        return id_
-    told = inside(inside(result.get("product_id_converter_result")).get("sub_product_id"))
-    return text(told.get(UNITED_STATES)) or id_
+    told = inside(inside(result.get("product_id_converter_result")).get("sub_product_id")).get(UNITED_STATES)
+    return as_id(told, "sub_product_id") if text(told) else id_
 
 
 def quotes(result: Object, currency: str) -> list[ShippingQuote]:
@@ -262,7 +263,9 @@ def _variant(row: Object, currency: str, weight: int | None) -> Variant:
 
 
 def _quote(row: Object, cost: Money) -> ShippingQuote:
-    code = as_id(row.get("code"), "code")
+    code = text(row.get("code"))
+    if not code:
+        raise bad("code", "none")
     return ShippingQuote(
         code=code,
         method=text(row.get("company")) or code,
@@ -282,12 +285,6 @@ def _cost(row: Object, currency: str) -> Money | None:
     if fee is None or row.get("shipping_fee_currency") != currency:
         return None
     return Money(amount=fee, currency=currency)
-
-
-def _title(value: JsonValue) -> str:
-    if not isinstance(value, str):
-        raise bad("title", "no text")
-    return value
 
 
 def _above(before: Money | None, cost: Money | None) -> Money | None:

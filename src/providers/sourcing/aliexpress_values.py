@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 Object = dict[str, "JsonValue"]
 
 LARGEST = 10**30
-LONGEST_ID = 200
 LATEST = 253_402_300_799.0
 """The end of the year 9999, the last that a date can name."""
 
 _plain = re.compile(r"\d{1,15}(?:\.\d{1,10})?", re.ASCII).fullmatch
+_figures = re.compile(r"\d{1,24}", re.ASCII).fullmatch
 _whole = re.compile(r"\d{1,18}", re.ASCII).fullmatch
 _at_least = re.compile(r"(\d{1,3}(?:,\d{3}){1,5}|\d{1,18})\+?", re.ASCII).fullmatch
 
@@ -68,9 +68,9 @@ def text(value: JsonValue) -> str:
 
 
 def as_id(value: JsonValue, where: str) -> str:
-    """An id. Raises `BadResponseError` for none."""
+    """An id: all of AliExpress' are figures. Raises `BadResponseError` for anything else."""
     found = text(value)
-    if not found or len(found) > LONGEST_ID:
+    if not _figures(found):
         raise bad(where, "no id")
     return found
 

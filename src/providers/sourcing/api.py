@@ -18,6 +18,7 @@ from providers.core.errors import (
 )
 from providers.core.models import RawRequest, Ref, WebhookEndpoint, WebhookResult
 from providers.core.operation import Effect, Operation
+from providers.core.pipeline import sign
 from providers.core.telemetry import logger
 from providers.core.webhooks import ReceivingAdapter, receive
 from providers.sourcing import merge, ordering
@@ -655,9 +656,14 @@ class Sourcing(Capability[SourcingAdapter]):
     async def _trackings(
         self, refs: tuple[Ref, ...], *, timeout: float | None, fresh: bool
     ) -> list[Tracking | ProviderError]:
-        return await self._route.one(
+        found = await self._route.one(
             TRACKINGS, refs[0].vendor, lambda adapter: adapter.trackings(refs), timeout=timeout, fresh=fresh
         )
+        target = self._route.target(refs[0].vendor)
+        for one in found:
+            if isinstance(one, ProviderError):
+                sign(one, target, TRACKINGS.name)
+        return found
 
     async def _each(
         self,

@@ -105,11 +105,11 @@ class CjClient:
         self._base = account.base_url.rstrip("/") + BASE
         self._transport = account.http()
         self._headers = {"Accept": "application/json", "User-Agent": account.user_agent}
-        self._key, self._email = account.get("CJDROPSHIP_API_KEY"), account.get("CJDROPSHIP_EMAIL")
+        self._key, self._email = SecretText(account.get("CJDROPSHIP_API_KEY")), account.get("CJDROPSHIP_EMAIL")
         if OF_NEW_FORM not in self._key and not self._email:
             msg = "CJDROPSHIP_EMAIL is not set: an API key without '@api@' goes with the account's e-mail"
             raise ConfigurationError(msg, field="CJDROPSHIP_EMAIL")
-        self._open_id = account.get("CJDROPSHIP_OPEN_ID")
+        self._open_id = SecretText(account.get("CJDROPSHIP_OPEN_ID"))
         given = Token(
             access=account.get("CJDROPSHIP_ACCESS_TOKEN"),
             refresh=account.get("CJDROPSHIP_REFRESH_TOKEN"),

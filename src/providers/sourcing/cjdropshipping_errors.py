@@ -190,7 +190,7 @@ def _told(response: HttpResponse) -> Told:
     return Told(
         _number(body.get("code")),
         message.strip() if isinstance(message, str) else "",
-        request_id[:200] if isinstance(request_id, str) and request_id else None,
+        request_id if isinstance(request_id, str) and request_id else None,
         per_day,
     )
 

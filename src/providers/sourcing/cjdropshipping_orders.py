@@ -214,7 +214,7 @@ class Made(CjReply):
             code = code if self.intercept_order_reasons else "logistics_miss"
         if not reasons:
             return None
-        msg = f"CJ holds the order back: {'; '.join(reasons[:5])[:300]}"
+        msg = f"CJ holds the order back: {'; '.join(reasons[:5])}"
         return ConflictError(msg, vendor=VENDOR, code=code, outcome=Outcome.NOT_APPLIED)
 
 

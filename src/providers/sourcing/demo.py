@@ -106,7 +106,6 @@ class DemoSourcing:
     """Suppliers that ship nothing. State is in the store, so that all processes that share it see it."""
 
     facts = DEMO
-    correlates = True
     affiliate = True
 
     def __init__(self, account: Account) -> None:
@@ -178,7 +177,7 @@ class DemoSourcing:
     # Orders.
 
     async def place(self, draft: OrderDraft) -> Placed:
-        """One order, or one for each store at AliExpress. The same number makes no second one."""
+        """One order, or one for each store. The same number makes no second one."""
         self._faults.strike("sourcing.place_order")
         now = self._clock.time()
         await self._catch_up(now)
@@ -490,13 +489,14 @@ def _next_hour(now: float) -> float:
 
 
 def _orders(draft: OrderDraft, goods: Sequence[Goods], now: float, *, paid: bool, poor: bool) -> list[DemoOrder]:
-    """What becomes of a draft: AliExpress makes an order for each store. The first pays for shipping."""
+    """What becomes of a draft: some platforms make an order for each store. The first pays for shipping."""
     market = Market(country=draft.address.country, currency=draft.currency)
     parcel = [(one, line.quantity) for one, line in zip(goods, draft.lines, strict=True)]
     way = _way(parcel, draft.lines, market)
+    by_store = catalogue.PLATFORMS[draft.source].by_store
     stores: dict[str, list[tuple[Goods, OrderLine]]] = {}
     for one, line in zip(goods, draft.lines, strict=True):
-        stores.setdefault(one.item.supplier if draft.source == "aliexpress" else "", []).append((one, line))
+        stores.setdefault(one.item.supplier if by_store else "", []).append((one, line))
     made: list[DemoOrder] = []
     for store in stores.values():
         cost = Decimal(0) if made else way.cost

@@ -1,4 +1,4 @@
-"""What the demo keeps: orders, by their ids and our numbers, the balance that pays them, and what waits for its time."""
+"""What the demo keeps: orders, by their ids and our numbers; the balance that pays them; what waits for its time."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Book:
             if forgotten is not None:
                 old = DemoOrder.model_validate_json(forgotten)
                 items.append((f"{self._prefix}number/{old.source}/{old.number}", None))
-            kept = order.model_copy(update={"id": f"order-{serial:x}-{secrets.token_hex(3)}"})
+            kept = order.model_copy(update={"id": f"order-{serial:x}-{_mark()}"})
             written.append(kept)
             items.append((slot, to_json(kept)))
         (known,) = await self._store.claim([(number, to_json([order.id for order in written]))])
@@ -156,3 +156,8 @@ def _ids() -> TypeAdapter[list[str]]:
 @cache
 def _waiting() -> TypeAdapter[Waiting]:
     return TypeAdapter(Waiting)
+
+
+def _mark() -> str:
+    """Six hexadecimal digits; the last is a letter, so that it is never the ending of an order that is not there."""
+    return secrets.token_hex(3)[:5] + secrets.choice("abcdef")

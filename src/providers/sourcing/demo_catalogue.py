@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 
 class Platform(NamedTuple):
-    """A supplier platform. `percent` is what it takes of the world's prices; `digits` which numbers it offers."""
+    """A supplier platform. `percent` is what it takes of the world's prices; `digits` which numbers it offers.
+
+    `by_store`: it makes an order for each of its stores.
+    """
 
     title: str
     id: re.Pattern[str]
@@ -41,12 +44,19 @@ class Platform(NamedTuple):
     url: str
     percent: int
     digits: frozenset[int]
+    by_store: bool = False
 
 
 PLATFORMS: Mapping[str, Platform] = MappingProxyType(
     {
         "aliexpress": Platform(
-            "AliExpress", ALIEXPRESS_ID, "1005", "https://www.aliexpress.com/item/{id}.html", 100, frozenset(range(10))
+            "AliExpress",
+            ALIEXPRESS_ID,
+            "1005",
+            "https://www.aliexpress.com/item/{id}.html",
+            100,
+            frozenset(range(10)),
+            by_store=True,
         ),
         "cjdropshipping": Platform(
             "CJdropshipping",

@@ -166,6 +166,7 @@ CJDROPSHIPPING = VendorFacts(
             "authorize_url": "CJ takes an API key: nobody has to agree",
             "exchange_code": "CJ takes an API key: nobody has to agree",
             "affiliate_links": "CJ pays no commission for links",
+            "other_currencies": "products and freight are in USD only; searches in five others, too",
         }
     ),
     limits=MappingProxyType(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from heapq import merge
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -65,11 +65,4 @@ def by_price(lists: Sequence[Sequence[Product]], *, down: bool) -> list[Product]
 
     One that is not quite keeps its order all the same: what is read of it later must not move what stands before.
     """
-
-    def ranked(products: Sequence[Product]) -> Iterator[tuple[tuple[bool, Decimal], Product]]:
-        highest = (False, Decimal("-Infinity"))
-        for product in products:
-            highest = max(highest, price_key(product, down=down))
-            yield highest, product
-
-    return [product for _, product in merge(*map(ranked, lists), key=itemgetter(0))]
+    return list(merge(*lists, key=partial(price_key, down=down)))

@@ -17,7 +17,7 @@ from providers.core.errors import (
 from providers.core.json import from_json, to_json
 from providers.core.models import Money
 from providers.core.operation import Effect, Operation
-from providers.core.pipeline import refuse_unsupported
+from providers.core.pipeline import refuse_unsupported, sign
 from providers.core.route import Safeguards
 from providers.core.telemetry import logger
 from providers.core.writes import ALREADY_APPLIED, UNKNOWN_BEFORE
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from providers.core.models import Ref
+    from providers.core.pipeline import Target
     from providers.sourcing.api import SourcingAdapter
     from providers.sourcing.events import SourcingEvent
     from providers.sourcing.models import ShippingQuote
@@ -274,15 +275,21 @@ class Ordering:
             options=request.vendor_options.get(suppliers.target(source).facts.vendor, {}),
         )
 
+        target = suppliers.target(source)
+
         async def quoted() -> None:
             if quote is not None and quote.error is not None:
                 raise quote.error
+
+        async def place(adapter: SourcingAdapter) -> Placed:
+            made = await adapter.place(draft)
+            return Placed(orders=tuple(_signed(part, target) for part in made.orders))
 
         try:
             placed = await suppliers.route.one(
                 PLACE,
                 suppliers.target(source).facts.vendor,
-                lambda adapter: adapter.place(draft),
+                place,
                 key=key,
                 # What it costs may be another the next time: it is the same order.
                 payload=(items, request.address, request.currency, request.note),
@@ -381,6 +388,14 @@ class Ordering:
 
     def _unknown(self, source: str, number: str) -> str:
         return f"sourcing/unknown/{self._suppliers.context.scope}/{source}/{number}"
+
+
+def _signed(part: OrderPart, target: Target[SourcingAdapter]) -> OrderPart:
+    """What is wrong with an order that was made, said as every failure is."""
+    if part.error is None:
+        return part
+    sign(part.error, target, PLACE.name)
+    return part.model_copy(update={"reason": str(part.error)})
 
 
 def within(max_total: Money | None, total: Money | None, so: str) -> None:

@@ -55,8 +55,9 @@ RATE_HEADERS = re.compile(r"x-rate-?limit-[a-z-]+|ratelimit(-[a-z]+)?")
 
 SECRET_FIELDS = frozenset(
     """accesskey accesstoken apikey appsecret appsecretproof assertion authorization authtoken bearertoken
-    clientassertion clientsecret credential credentials idtoken passphrase passwd password privatekey pwd refreshtoken
-    secret secretaccesskey secretkey securitytoken sessiontoken sharedsecret sig signature signingkey signingsecret
+    clientassertion clientsecret credential credentials idtoken openid passphrase passwd password privatekey pwd
+    refreshtoken secret secretaccesskey secretkey securitytoken session sessiontoken sharedsecret sig sign signature
+    signingkey signingsecret
     token webhooksecret xamzcredential xamzsecuritytoken xamzsignature""".split()  # noqa: SIM905 (thirty lines otherwise)
 )
 """Names of fields and of query parameters whose value never stands in a cassette; letters and digits only."""

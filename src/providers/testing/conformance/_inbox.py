@@ -16,7 +16,7 @@ PATIENCE = 10.0
 
 
 class Inbox:
-    """Answers every request with 204 and keeps it as a `RawRequest`."""
+    """Answers every request with 200 and keeps it as a `RawRequest`."""
 
     def __init__(self) -> None:
         self.requests: list[RawRequest] = []
@@ -61,7 +61,7 @@ class Inbox:
                 async with self._arrived:
                     self.requests.append(RawRequest(method=method, url=url, headers=headers, body=body))
                     self._arrived.notify_all()
-                writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             pass  # the sender is done

@@ -221,6 +221,7 @@ class CjServer(LocalServer):
 
     @balance.setter
     def balance(self, amount: Decimal) -> None:
+        """Have this much."""
         with self._lock:
             self._shop.balance = amount
 
@@ -231,6 +232,7 @@ class CjServer(LocalServer):
 
     @webhook_url.setter
     def webhook_url(self, url: str | None) -> None:
+        """Send all messages there."""
         with self._lock:
             self._shop.hooks.point(url)
 
