@@ -144,6 +144,7 @@ async def cached(report: Report) -> None:
         mat = "https://www.aliexpress.com/item/1005006123456789.html"
         hits: dict[str, Callable[[], Awaitable[object]]] = {
             "a product by its URL": lambda: p.sourcing.product(mat, country="US"),
+            "its stock": lambda: p.sourcing.stock(mat, country="US"),
             "a search at one supplier": lambda: p.sourcing.search("yoga mat", source="aliexpress", country="US"),
         }
         for what, step in hits.items():
@@ -192,7 +193,7 @@ async def pushed(report: Report) -> None:
         assert event.number == "order-1"
         # It is also looked up whether an order waits for such a message.
         report.at_most(
-            "CJ: a pushed message, verified and typed", await spent(lambda: p.sourcing.webhook(request)), 60, "us"
+            "CJ: a pushed message, verified and typed", await spent(lambda: p.sourcing.webhook(request)), 30, "us"
         )
 
 

@@ -59,7 +59,7 @@ def facts_of(facts: VendorFacts) -> Iterator[tuple[str, str]]:
 
 
 def shown(per_second: float) -> str:
-    return f"{per_second:g} a second" if per_second >= 1 else f"{per_second * 60:g} a minute"
+    return f"{per_second:g} a second" if per_second >= 1 else f"{per_second * 60:.3g} a minute"
 
 
 def vendor(facts: VendorFacts) -> Iterator[str]:

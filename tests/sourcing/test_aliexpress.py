@@ -259,6 +259,7 @@ def test_the_sample_product(call, gateway):
         ref=Ref.parse(PRODUCT),
         source="aliexpress",
         source_id="1005000000000001",
+        order_id="3256800000000001",
         title="Wireless Earbuds with Charging Case, 30 h Playtime",
         url="https://www.aliexpress.com/item/1005000000000001.html",
         description="<div><p>Demo description.</p></div>",

@@ -307,7 +307,13 @@ def test_a_throttled_reply_is_never_read_as_nothing(scripted, call, status):
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(429, RateLimitedError), (500, ProviderUnavailableError), (403, PermissionDeniedError), (302, BadResponseError)],
+    [
+        (429, RateLimitedError),
+        (500, ProviderUnavailableError),
+        (403, PermissionDeniedError),
+        (302, BadResponseError),
+        (404, BadResponseError),
+    ],
 )
 def test_a_page_instead_of_json_is_named_by_its_status(scripted, call, status, kind):
     error = adapter_failed(

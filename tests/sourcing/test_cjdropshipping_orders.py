@@ -597,9 +597,19 @@ def test_many_parcels_are_read_by_few_requests_and_each_has_its_outcome():
     assert vendor.asked[0] == ("GET", LIST, first)
     # A status always: without one CJ lists those that are cancelled.
     statuses = [dict(sent)["status"] for _, path, sent in vendor.asked if path == LIST]
-    assert statuses == ["SHIPPED", "DELIVERED", "UNSHIPPED", "CANCELLED", "UNPAID"]
+    assert statuses == ["SHIPPED", "DELIVERED"]
     assert vendor.asked[-1] == ("GET", TRACK, [("trackNumber", f"T{number}") for number in (1, 2, 3)])
     assert vendor.paths.count(DETAIL) == 3
+
+
+@pytest.mark.parametrize(("orders", "asked"), [(2, 4), (8, 3), (50, 3)])
+def test_orders_that_wait_are_listed_where_that_takes_fewer_requests(orders, asked):
+    rows = [{"orderId": f"SD{number}", "orderStatus": "UNSHIPPED", "trackNumber": None} for number in range(orders)]
+    single = [{"code": 200, "result": True, "data": {**sample("order_detail")["data"], **row}} for row in rows]
+    vendor = Cj({LIST: [page(), page(), page(*rows)], DETAIL: single})
+    found = done(vendor, lambda a: a.trackings(tuple(Ref(vendor="cjdropshipping", id=row["orderId"]) for row in rows)))
+    assert {one.state for one in found} == {TrackingState.PENDING}
+    assert len(vendor.requests) == asked
 
 
 def test_a_failure_that_is_no_orders_own_is_that_of_all():

@@ -193,6 +193,13 @@ def test_nothing_is_sent_beyond_the_cap(supplier, live, order):
             assert "24.00 USD, more than 23.99 USD; nothing was sent" in str(caught.value)
             assert not alpha.count("place") + beta.count("place")
             assert not await unknowns(p)
+            # Nor does another part's failure hide it, or get lost.
+            alpha.ways = []
+            with pytest.raises(BudgetExceededError) as caught:
+                await p.sourcing.place_order(order("alpha:1", "beta:1", max_total=usd("9.00")))
+            (note,) = caught.value.__notes__
+            assert "nothing goes to US" in note
+            alpha.ways = beta.ways
             # What it costs exactly is enough.
             assert (await p.sourcing.place_order(order("alpha:1", "beta:1", max_total=usd("24.00")))).refs
 
@@ -345,6 +352,7 @@ def test_unknown_alone_raises_and_says_that_it_may_have_been_ordered(supplier, l
                 with pytest.raises((ProviderTimeoutError, ProviderUnavailableError)) as caught:
                     await p.sourcing.place_order(order("alpha:1", "beta:1"))
                 assert caught.value.may_have_applied
+                assert "not to this address" in caught.value.__notes__[0]
             assert beta.count("place") == 1
 
     asyncio.run(main())
@@ -441,6 +449,73 @@ def test_a_suppliers_message_settles_what_nobody_knew(supplier, live, order):
             found = await p.sourcing.place_order(order("alpha:1"))
             assert (found.refs, found.total) == ((Ref(vendor="alpha", id="alpha-1"),), usd("12.00"))
             assert (alpha.count("place"), alpha.count("find")) == (1, 1)
+
+    asyncio.run(main())
+
+
+def down():
+    return ProviderUnavailableError("down", outcome=Outcome.NOT_APPLIED)
+
+
+FAILURES = {
+    "fine": ("place", []),
+    "refused": ("place", [refused]),
+    "down": ("place", [down] * 3),
+    "gone": ("product", [lambda: NotFoundError("gone")]),
+    "lost": ("place", [lost]),
+    "made": ("after", [lost]),
+    "paid": ("pay", [lost]),
+    "poor": ("pay", [lambda: RejectedError("too low", code="insufficient_funds")]),
+}
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(*[st.sampled_from(sorted(FAILURES))] * 2, st.booleans(), st.booleans()), min_size=1, max_size=5)
+)
+def test_whatever_fails_and_however_often_it_is_repeated_nothing_is_ordered_or_paid_twice(
+    supplier, live, order, attempts
+):
+    clock = ManualClock()
+    kinds = {name: supplier(name) for name in ("alpha", "beta")}
+
+    async def main():
+        async with live("alpha,beta", at=clock) as p:
+            for *failures, blind, pay in [*attempts, ("fine", "fine", False, True)]:
+                clock.advance(300)  # no breaker is open any more
+                for kind, failure in zip(kinds.values(), failures, strict=True):
+                    kind.script.clear()
+                    kind.after.clear()
+                    where, errors = FAILURES[failure]
+                    script = kind.after["place"] if where == "after" else kind.script[where]
+                    script.extend(error() for error in errors)
+                    kind.script["find"].extend([AuthenticationError("no")] if blind else [])
+                parts, unknown = (), False
+                try:
+                    found = await p.sourcing.place_order(order("alpha:1", "beta:1", pay=pay, max_total=usd(24)))
+                    parts = found.parts
+                except (RejectedError, NotFoundError, ProviderUnavailableError, ProviderTimeoutError) as error:
+                    unknown = error.may_have_applied
+                # When it says that there is nothing, there is nothing.
+                assert parts or unknown or not any(kind.made for kind in kinds.values())
+                for part in parts:
+                    made = kinds[part.source].made
+                    assert len(made) <= 1
+                    if part.state is OrderState.FAILED:
+                        assert not made
+                        assert not part.error.may_have_applied
+                    elif part.state is OrderState.UNKNOWN:
+                        assert part.error.may_have_applied
+                    else:
+                        assert part.ref == made[0].ref
+                        assert not part.paid or made[0].paid
+            for name, kind in kinds.items():
+                assert len(kind.made) <= 1
+                assert kind.balance in {Decimal(1000), Decimal(988)}
+                lost_ones = [one.key for one in await unknowns(p)]
+                # All is ordered and paid, or somebody has to look.
+                settled = kind.made and kind.made[0].paid
+                assert settled or {f"order-1/{name}", f"{name}:{name}-1"} & set(lost_ones)
 
     asyncio.run(main())
 
@@ -959,5 +1034,19 @@ def test_what_was_placed_is_read_back_exactly_as_it_was(supplier, live, order, c
             dumped = first.model_dump(mode="json")
             assert dumped["parts"][0]["total"] == {"amount": "6", "currency": "USD"} | dumped["parts"][0]["total"]
             assert Placed.model_validate({"orders": dumped["parts"]}).orders == first.parts
+
+    asyncio.run(main())
+
+
+def test_a_product_that_is_ordered_by_another_id_keeps_its_name(supplier, live, order):
+    alpha = supplier("alpha")
+    alpha.goods = {"1": {"order_id": "3256-1"}}
+
+    async def main():
+        async with live() as p:
+            assert (await p.sourcing.place_order(order("alpha:1"))).refs
+            (line,) = alpha.asked("place")[0].lines
+            assert (line.product.id, line.order_id) == ("1", "3256-1")
+            assert all(line.order_id is None for lines in alpha.asked("shipping_quotes") for line in lines)
 
     asyncio.run(main())

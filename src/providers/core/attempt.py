@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from contextvars import ContextVar
 from math import inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 NO_PLACE = "limit"
 """The code of our own error where no place comes free in time."""
@@ -25,3 +30,17 @@ class Attempt:
 
 
 ATTEMPT: ContextVar[Attempt | None] = ContextVar("providers_attempt", default=None)
+
+
+@contextmanager
+def written() -> Generator[None]:
+    """Around what an attempt asks after it has written something.
+
+    Each request starts as one of which nothing has left; what breaks off here must not pass for such a call.
+    """
+    try:
+        yield
+    finally:
+        attempt = ATTEMPT.get()
+        if attempt is not None:
+            attempt.sent = True

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from providers.core.attempt import ATTEMPT, Attempt
 from providers.core.clock import utc
 from providers.core.errors import (
     ConfigurationError,
     InvalidRequestError,
     NotFoundError,
-    Outcome,
     PermissionDeniedError,
     ProviderError,
     UnsupportedOperationError,
@@ -172,14 +170,12 @@ class AliExpressSourcing:
     async def place(self, draft: OrderDraft) -> Placed:
         """`ds.order.create`: a real order, one for each store, unpaid unless `draft.pay`.
 
-        `options` are merged into the request, those of `logistics_address` into the address. To the United States
-        products are ordered by another id, which `ds.product.get` is asked for first.
+        `options` are merged into the request, those of `logistics_address` into the address.
         """
-        ids = await self._beforehand(draft) if draft.address.country == UNITED_STATES else {}
         payload = await self.client.call(
             "aliexpress.ds.order.create",
             {
-                "param_place_order_request4_open_api_d_t_o": _json(aliexpress_orders.request(draft, ids)),
+                "param_place_order_request4_open_api_d_t_o": _json(aliexpress_orders.request(draft)),
                 "ds_extend_request": _json(aliexpress_orders.extension(draft)),
             },
         )
@@ -292,25 +288,6 @@ class AliExpressSourcing:
                 "remove_personal_benefit": "true",
             },
         )
-
-    async def _beforehand(self, draft: OrderDraft) -> dict[str, str]:
-        """By which ids the products are ordered. While that is asked nothing of the order has left."""
-        market = Market(country=draft.address.country, currency=draft.currency)
-        attempt = ATTEMPT.get() or Attempt()
-        attempt.sent = False
-        mine = ATTEMPT.set(Attempt(attempt.deadline))
-        found: dict[str, str] = {}
-        try:
-            for id_ in {_id(line.product): None for line in draft.lines}:
-                payload = await self._product(id_, market)
-                found[id_] = aliexpress_products.ordered_as(payload, id_)
-        except ProviderError as error:
-            error.outcome, error.retryable = Outcome.NOT_APPLIED, error.repeatable
-            raise
-        finally:
-            ATTEMPT.reset(mine)
-        attempt.sent = True
-        return found
 
 
 def _affiliate(payload: Object) -> Object:

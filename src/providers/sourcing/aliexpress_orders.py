@@ -83,12 +83,12 @@ INTERNATIONAL = re.compile(
 NOTHING_YET = "1001"
 
 
-def request(draft: OrderDraft, product_ids: Mapping[str, str]) -> Object:
-    """The order. `product_ids` says by which id a product is ordered."""
+def request(draft: OrderDraft) -> Object:
+    """The order."""
     items: list[JsonValue] = []
     for line in draft.lines:
         item: Object = {
-            "product_id": product_ids.get(line.product.id, line.product.id),
+            "product_id": line.order_id or line.product.id,
             "product_count": line.quantity,
             "sku_attr": line.sku,
         }

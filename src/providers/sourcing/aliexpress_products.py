@@ -143,6 +143,7 @@ def detailed(payload: Object, id_: str, market: Market, at: datetime) -> Product
         ref=Ref(vendor=VENDOR, id=id_),
         source=VENDOR,
         source_id=id_,
+        order_id=_ordered_as(result, market.country),
         title=title,
         url=page(id_),
         description=detail if isinstance(detail, str) and detail else None,
@@ -174,13 +175,6 @@ def stocked(payload: Object, id_: str, market: Market, at: datetime) -> Stock:
         checked_at=at,
         raw=payload.get("result"),
     )
-
-
-def ordered_as(payload: Object, id_: str) -> str:
-    """The id by which buyers in the United States order a product: there it has one of its own."""
-    result = as_object(payload.get("result"), "result")
-    told = inside(inside(result.get("product_id_converter_result")).get("sub_product_id")).get(UNITED_STATES)
-    return as_id(told, "sub_product_id") if text(told) else id_
 
 
 def quotes(result: Object, currency: str) -> list[ShippingQuote]:
@@ -232,6 +226,14 @@ def links(result: Object) -> dict[str, str]:
 def page(id_: str) -> str:
     """A product's page."""
     return f"https://www.aliexpress.com/item/{id_}.html"
+
+
+def _ordered_as(result: Object, country: str) -> str | None:
+    """The id by which buyers in the United States order a product: there it has one of its own."""
+    if country != UNITED_STATES:
+        return None
+    told = inside(inside(result.get("product_id_converter_result")).get("sub_product_id")).get(UNITED_STATES)
+    return as_id(told, "sub_product_id") if text(told) else None
 
 
 def _skus(result: Object) -> list[Object]:

@@ -6,13 +6,12 @@ is a step of its own, see docs/adr/0019.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue, SecretStr
 
-from providers.core.attempt import ATTEMPT
+from providers.core.attempt import written
 from providers.core.clock import utc
 from providers.core.errors import (
     BadResponseError,
@@ -38,7 +37,6 @@ from providers.sourcing.models import Category, Grant, Listing, Market, Product,
 from providers.sourcing.orders import OrderPart, OrderState, Placed, Tracking
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from datetime import datetime
 
     from providers.core.account import Account
@@ -57,8 +55,9 @@ SORTS = {
 STOCKS = 5
 """Products whose stock is looked at before a quote: each costs a request and 10 points. With more, China is taken."""
 
-BATCHES = ("SHIPPED", "DELIVERED", "UNSHIPPED", "CANCELLED", "UNPAID")
-"""States that orders are listed by, before those that are left are read one by one."""
+FIRST = ("SHIPPED", "DELIVERED")
+REST = ("UNSHIPPED", "CANCELLED", "UNPAID", "CREATED", "PROCESSING", "PENDING", "IN_CART")
+"""States that orders are listed by: these where that takes fewer requests than reading them one by one."""
 
 NO_PERMISSION = "NO_PERMISSION"
 TOPICS = ("product", "stock", "order", "logistics")
@@ -177,12 +176,12 @@ class CjSourcing:
         try:
             raw = await self.client.post("shopping/order/createOrderV2", body)
         except ConflictError as error:
-            with _written():
+            with written():
                 return await self._read_back(draft, error)
         made = read(orders.Made, raw)
         if made.order_id:
             return Placed(orders=(orders.made_part(made, draft, raw, self._now),))
-        with _written():
+        with written():
             return await self._named(draft, made)
 
     async def find(self, draft: OrderDraft, since: float) -> Placed | None:
@@ -226,7 +225,7 @@ class CjSourcing:
             await self.client.post("shopping/pay/payBalance", {"orderId": ref.id})
         except ConflictError as error:
             refusal = error
-        with _written():
+        with written():
             try:
                 part = await self.order(ref)
             except ProviderError:
@@ -391,8 +390,9 @@ class CjSourcing:
         """Orders by CJ's id, or why one cannot be read."""
         found: dict[str, orders.Order | ProviderError] = {}
         missing = list(dict.fromkeys(ids))
-        for status in BATCHES:
-            if len(missing) <= 1:
+        for place, status in enumerate((*FIRST, *REST)):
+            lists = 1 if status in FIRST else len(FIRST) + len(REST) - place
+            if len(missing) <= lists:
                 break
             params: dict[str, str | int | list[str]] = {
                 "orderIds": missing,
@@ -431,14 +431,3 @@ def _product_id(name: ProductName) -> str:
         msg = f"ref: {name.id[:80]!r} is not the id of a product of CJ's"
         raise NotFoundError(msg, field="ref")
     return name.id
-
-
-@contextmanager
-def _written() -> Generator[None]:
-    """What breaks off here comes after a write: it must not pass for a call of which nothing had left."""
-    try:
-        yield
-    finally:
-        attempt = ATTEMPT.get()
-        if attempt is not None:
-            attempt.sent = True

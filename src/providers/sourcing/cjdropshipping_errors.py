@@ -49,6 +49,8 @@ RECONNECT = "create a new API key at CJ (My CJ, Authorization, API) and set CJDR
 APART, TOKENS_APART = 1.1, 300.0
 """Seconds to the next request where CJ counts them by the second, and to the next getAccessToken."""
 
+NOWHERE = frozenset({404, 410})
+
 DAY = 86_400.0
 LARGEST = 10**12
 LACK = re.compile(r"remaining:?\s*(\d{1,9})\b.*required:?\s*(\d{1,9})\b", re.IGNORECASE | re.DOTALL | re.ASCII)
@@ -148,6 +150,10 @@ def refused(response: HttpResponse, clock: Clock, *, for_token: bool = False) ->
 def _unlisted(response: HttpResponse, told: Told, clock: Clock) -> ProviderError:
     message = told.message or f"refused with HTTP {response.status}, without the documented reason"
     code = None if told.code is None else str(told.code)
+    if response.status in NOWHERE and told.code is None:
+        # Not to be taken for a product or an order that is not there.
+        msg = f"HTTP {response.status} without a code of CJ's: is PROVIDER_CJDROPSHIPPING_BASE_URL CJ's API?"
+        return BadResponseError(msg, status=response.status, outcome=Outcome.NOT_APPLIED, code="not_cj")
     if response.status >= MULTIPLE_CHOICES:
         return from_status(response, CJDROPSHIPPING, message=message, clock=clock, code=code)
     # Not documented, so what it left behind is not known either.

@@ -156,7 +156,15 @@ CJDROPSHIPPING = VendorFacts(
     points=Points(
         per_day=50_000,
         costs=MappingProxyType(
-            {"search": 50, "product": 10, "price": 10, "stock": 10, "shipping_quotes": 10, "watch": 10}
+            {
+                # A quote reads the stock first, to know where it would be shipped from.
+                "search": 50,
+                "product": 10,
+                "price": 10,
+                "stock": 10,
+                "shipping_quotes": 20,
+                "watch": 10,
+            }
         ),
     ),
     shared=frozenset({"search", "categories", "stock"}),

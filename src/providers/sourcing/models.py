@@ -153,6 +153,7 @@ class Product(Model):
 
     Attributes:
         ref: what operations take. source, source_id: the platform, and its own id of the product.
+        order_id: the id by which it is ordered for this market, where that is another.
         price: of the cheapest variant; list_price: what is crossed out beside it.
         price_max: of the dearest, where variants differ.
         rating: 0 to 5. positive_percent: of reviews. order_count: at least so many.
@@ -166,6 +167,7 @@ class Product(Model):
     ref: Ref
     source: str
     source_id: str
+    order_id: str | None = None
     title: str
     url: str
     description: str | None = None

@@ -111,13 +111,10 @@ class Ordering:
         placed = await asyncio.gather(
             *(self._place(source, request, groups[source], quotes.get(source), deadline) for source in groups)
         )
-        parts = [part for some in placed for part in some]
-        if refused is not None and all(part.state is OrderState.FAILED for part in parts):
-            raise refused
-        parts = await self._capped(parts, request, deadline)
+        parts = await self._capped([part for some in placed for part in some], request, deadline)
         if request.pay:
             parts = list(await asyncio.gather(*(self._paid(part, request, deadline) for part in parts)))
-        return _assembled(parts, request.idempotency_key)
+        return _assembled(parts, request.idempotency_key, refused)
 
     async def pay(self, ref: Ref, max_total: Money | None, deadline: float | None) -> SupplierOrder:
         """See `Sourcing.pay`."""
@@ -229,7 +226,14 @@ class Ordering:
         if variant.stock is not None and variant.stock < item.quantity:
             msg = f"quantity: {variant.stock} of {item.ref} {variant.name} are left".replace("  ", " ")
             raise ConflictError(msg, field="quantity", code="out_of_stock")
-        return OrderLine(product=name, variant=variant.id, sku=variant.sku, quantity=item.quantity, price=variant.price)
+        return OrderLine(
+            product=name,
+            order_id=product.order_id,
+            variant=variant.id,
+            sku=variant.sku,
+            quantity=item.quantity,
+            price=variant.price,
+        )
 
     async def _shipped(
         self, parcel: tuple[OrderLine, ...], items: Sequence[OrderItem], request: OrderRequest, deadline: float | None
@@ -445,15 +449,16 @@ def _sum(amounts: Iterable[Money | None]) -> Money | None:
     return Money(amount=total, currency=found[0].currency)
 
 
-def _assembled(parts: Sequence[OrderPart], key: str = "") -> SupplierOrder:
-    """The parts as one order. Raises what went wrong when nothing was ordered."""
+def _assembled(parts: Sequence[OrderPart], key: str = "", refused: ProviderError | None = None) -> SupplierOrder:
+    """The parts as one order. Raises what went wrong when nothing was ordered: `refused` before others' failures."""
     placed = [part for part in parts if part.ref is not None]
     if not placed:
+        errors = dict.fromkeys(part.error for part in parts if part.error is not None)
         # What may have been ordered all the same is said first.
-        errors = sorted(
-            (part.error for part in parts if part.error is not None), key=lambda one: not one.may_have_applied
-        )
-        raise errors[0]
+        first, *others = sorted(errors, key=lambda one: (not one.may_have_applied, one is not refused))
+        for other in others:
+            first.add_note(f"and: {other}")
+        raise first
     missing = len(placed) < len(parts)
     moments = [part.placed_at for part in placed if part.placed_at is not None]
     return SupplierOrder(

@@ -165,9 +165,10 @@ class SupplierOrder(Model):
 
 
 class OrderLine(Model):
-    """One variant of an order, as adapters get it; `price` of one piece."""
+    """One variant of an order, as adapters get it; `price` of one piece. `order_id`: see `Product`."""
 
     product: ProductName
+    order_id: str | None = None
     variant: str
     sku: str = ""
     quantity: int = 1

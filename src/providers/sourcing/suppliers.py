@@ -104,7 +104,9 @@ class Suppliers:
         fresh: bool = False,
     ) -> list[ShippingQuote]:
         """Ways to ship these lines of one supplier together, the cheapest first; empty for none."""
-        asked = tuple(line.model_copy(update={"price": None, "shipping": None, "sku": ""}) for line in lines)
+        asked = tuple(
+            line.model_copy(update={"price": None, "shipping": None, "sku": "", "order_id": None}) for line in lines
+        )
         try:
             found = await self.route.one(
                 SHIPPING_QUOTES,
