@@ -35,17 +35,7 @@ def facts_of(facts: VendorFacts) -> Iterator[tuple[str, str]]:
         yield "API", facts.api_version
     for unit, price in facts.prices.items():
         yield "Price", f"{price} {facts.currency} per {unit} (`PROVIDER_BUDGET_{facts.vendor.upper()}` limits it)"
-    if not facts.demo:
-        units = " and ".join(f"{unit}s" for unit in facts.prices)
-        counted = {Per.UNIT: units, Per.CALL: "calls", Per.REQUEST: "requests"}[facts.rate_per]
-        rate = f"{shown(facts.rate.per_second)}, {facts.rate.burst} at once" if facts.rate else "as your account has"
-        yield "Rate", f"{rate} (`PROVIDER_RATE_{facts.vendor.upper()}=14/second` keeps to it; it counts {counted})"
-    if facts.points is not None:
-        costs = ", ".join(f"`{operation}` {cost}" for operation, cost in facts.points.costs.items())
-        setting = f"PROVIDER_POINTS_{facts.vendor.upper()}={facts.points.per_day}/day"
-        yield "Points", f"{facts.points.per_day:,} a day, refilled evenly (`{setting}`): {costs}"
-    if facts.concurrency:
-        yield "In flight", f"{facts.concurrency} calls"
+    yield from pace_of(facts)
     for name, number in facts.limits.items():
         yield f"Limit: {name.replace('_', ' ')}", f"{number:,}"
     for operation in sorted(facts.deduplicates):
@@ -56,6 +46,21 @@ def facts_of(facts: VendorFacts) -> Iterator[tuple[str, str]]:
         yield f"Cannot: {what}", why
     if facts.checked:
         yield "Read", f"{facts.checked}, {facts.source}"
+
+
+def pace_of(facts: VendorFacts) -> Iterator[tuple[str, str]]:
+    name = facts.vendor.upper()
+    if not facts.demo:
+        units = " and ".join(f"{unit}s" for unit in facts.prices)
+        counted = {Per.UNIT: units, Per.CALL: "calls", Per.REQUEST: "requests"}[facts.rate_per]
+        rate = f"{shown(facts.rate.per_second)}, {facts.rate.burst} at once" if facts.rate else "as your account has"
+        yield "Rate", f"{rate} (`PROVIDER_RATE_{name}=14/second` keeps to it; it counts {counted})"
+    if facts.points is not None:
+        costs = ", ".join(f"`{operation}` {cost}" for operation, cost in facts.points.costs.items())
+        setting = f"PROVIDER_POINTS_{name}={facts.points.per_day}/day"
+        yield "Points", f"{facts.points.per_day:,} a day, refilled evenly (`{setting}`): {costs}"
+    if facts.concurrency:
+        yield "In flight", f"{facts.concurrency} calls"
 
 
 def shown(per_second: float) -> str:

@@ -255,6 +255,8 @@ class Line(AiohttpTransport):
 
     Attributes:
         takes: whether a vendor that is stalled takes what it is sent; nothing comes back either way.
+        breaks: whether a request is one that `cut` and `lost` mean.
+        before: called once, when the next of these leaves.
         keys: the idempotency keys that it was sent.
 
     """
@@ -263,6 +265,8 @@ class Line(AiohttpTransport):
 
     def __init__(self):
         super().__init__()
+        self.breaks = lambda _: True
+        self.before = None
         self.keys = set()
         self._gate = None
         self._break = ""
@@ -299,9 +303,13 @@ class Line(AiohttpTransport):
             self._after, self._then = None, None
 
     async def send(self, request):
-        how, self._break = self._break, ""
         if self._gate is not None:
             return await self._unanswered(request, self._gate)
+        how = ""
+        if self.breaks(request):
+            (how, self._break), (before, self.before) = (self._break, ""), (self.before, None)
+            if before is not None:
+                before()
         # From a cassette answers come at once, and nobody else had a turn.
         await asyncio.sleep(0)
         reply = None if how == "cut" else await self._sent(request)

@@ -71,8 +71,8 @@ class AliExpress(Shop):
     """All calls go to one path: orders are told by their method."""
 
     def stage(self, fault):
-        # Before an order its product is asked for twice, the second time for its id in the US, and the ways to ship it.
-        self.server.stage(Fault.PASS, match=self._post, times=3)
+        # Before an order its product is asked for, and the ways to ship it.
+        self.server.stage(Fault.PASS, match=self._post, times=2)
         super().stage(fault)
 
     def posts(self):

@@ -454,8 +454,7 @@ ALIEXPRESS = Vendor(
     proxy=lambda url: Watched(url, "/sync", called_at_aliexpress, AE_WIRES),
     environ={"PROVIDER_RATE_ALIEXPRESS": AT_ONCE},
     shows=True,
-    # By which id a product is ordered to the US it is asked once more.
-    before=(("POST", f"/passes/sync/aliexpress.ds.product.get/{AE_ORDERED}"), 3),
+    before=(("POST", "/passes/sync/aliexpress.ds.freight.query"), 1),
 )
 CJ = "/api2.0/v1/"
 CJ_WIRES = [

@@ -393,8 +393,10 @@ def test_the_breaker_alone_names_itself_and_when_to_come_back(rig):
         async with rig.open() as providers:
             # A call is one failure or three of them.
             for _ in range(6):
+                # What is asked before an order and answered is no failure: there a read alone fails in a row.
+                call = rig.call(providers, "read") if rig.kind.before else rig.send(providers)
                 with pytest.raises(ProviderUnavailableError) as caught:
-                    await rig.send(providers)
+                    await call
             error = caught.value
             assert error.code == "breaker"
             assert 0 < error.retry_after == pytest.approx(30, abs=1)

@@ -47,7 +47,7 @@ from providers.testing.servers.cjdropshipping import CjServer
 DATA = Path(__file__).parent.parent / "data" / "cjdropshipping"
 BASE = "https://developers.cjdropshipping.com/api2.0/v1/"
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
-NOW = START + timedelta(seconds=1.1)
+NOW = START + timedelta(seconds=1.05)
 """The token was a request, too."""
 
 PID, BLACK, WHITE = "1795000000000000001", "1795000000000000101", "1795000000000000102"

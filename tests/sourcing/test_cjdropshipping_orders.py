@@ -204,7 +204,7 @@ def test_an_order_is_made_and_not_paid():
         items=(OrderedItem(product=PID, variant=VID, quantity=1, price=usd("7.85")),),
         total=usd("12.56"),
         paid=False,
-        placed_at=START + timedelta(seconds=1.1),
+        placed_at=START + timedelta(seconds=1.05),
         raw=found["data"],
     )
     assert placed == Placed(orders=(part,))

@@ -11,9 +11,11 @@ from providers.core.store import MemoryStore
 from providers.errors import (
     CredentialRevokedError,
     Outcome,
+    ProviderError,
     ProviderUnavailableError,
     RateLimitedError,
 )
+from providers.sourcing import OrderRequest
 from providers.testing import servers
 from providers.testing.servers import Fault
 
@@ -249,6 +251,68 @@ def test_a_refresh_that_fails_for_long_fails_the_call_and_not_the_grant(aliexpre
 
     asyncio.run(scenario())
     assert aliexpress.server.refreshes == 1
+
+
+# Orders: what is refused at the door was not made.
+
+ADDRESS = {
+    "name": "Ana Silva",
+    "line1": "1 Main Street",
+    "city": "Austin",
+    "region": "Texas",
+    "postal_code": "78701",
+    "country": "US",
+    "phone": "+15125550123",
+}
+
+
+def ordered(shop):
+    ref = {"aliexpress": "aliexpress:1005001234567890", "cjdropshipping": "cjdropshipping:1400000000000000001"}
+    return OrderRequest(items=({"ref": ref[shop.vendor]},), address=ADDRESS, idempotency_key="order-7")
+
+
+def refuse_token_of_order(shop, times):
+    """As if it had ended just before."""
+    if shop.vendor == "aliexpress":
+        shop.server.refuse("IllegalAccessToken", method="aliexpress.ds.order.create", times=times)
+    else:
+        refused = Fault.json(200, {"code": 1600001, "result": False, "message": "Invalid API key or access token"})
+        shop.server.stage(refused, match=("POST", CJ + "shopping/order/createOrderV2"), times=times)
+
+
+@pytest.fixture(params=["aliexpress", "cj"])
+def shop(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_an_order_whose_token_is_refused_is_sent_again_with_the_next_one_and_is_one(shop):
+    refuse_token_of_order(shop, 1)
+
+    async def scenario():
+        async with shop.open() as p:
+            placed = await p.sourcing.place_order(ordered(shop))
+            assert [one async for one in p.unknowns.unknown()] == []
+            return placed
+
+    placed = asyncio.run(scenario())
+    assert len(placed.refs) == len(shop.server.orders) == shop.server.refreshes == 1
+
+
+def test_an_order_whose_token_cannot_be_renewed_was_not_made_and_may_be_repeated(shop):
+    refresh = {"aliexpress": AE_REFRESH, "cjdropshipping": CJ_REFRESH}[shop.vendor]
+
+    async def scenario():
+        async with shop.open() as p:
+            await shop.look(p)
+            refuse_token_of_order(shop, 9)
+            shop.server.stage(Fault.RESET_BEFORE, match=("POST", refresh), times=None)
+            with pytest.raises(ProviderError) as caught:
+                await p.sourcing.place_order(ordered(shop))
+            assert caught.value.outcome is Outcome.NOT_APPLIED
+            assert [one async for one in p.unknowns.unknown()] == []
+
+    asyncio.run(scenario())
+    assert len(shop.server.orders) == 0
 
 
 # CJ: what the key gives.

@@ -237,7 +237,7 @@ class Offer(Model):
     checked_at: AwareDatetime
 
 
-class Outcome(Model):
+class ItemOutcome(Model):
     """Of one item of a batch: what was asked, or why not. `index` counts from 0 in the order given."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -248,7 +248,7 @@ class Outcome(Model):
     reason: str = ""
 
 
-class PriceOutcome(Outcome):
+class PriceOutcome(ItemOutcome):
     """One price of a batch, of the cheapest variant; `ref` is None for what names no product."""
 
     price: Money | None = None

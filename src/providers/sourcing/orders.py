@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, JsonValue, field_validato
 
 from providers.core.errors import InvalidRequestError, ProviderError
 from providers.core.models import Model, Money, OpenVocabulary, Raw, Ref, RequestModel
-from providers.sourcing.models import Country, Currency, Outcome, ProductName, ShippingQuote
+from providers.sourcing.models import Country, Currency, ItemOutcome, ProductName, ShippingQuote
 
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 Line = Annotated[str, Field(max_length=200)]
@@ -249,7 +249,7 @@ class Tracking(Model):
     raw: Raw = None
 
 
-class TrackingOutcome(Outcome):
+class TrackingOutcome(ItemOutcome):
     """One parcel of a batch."""
 
     tracking: Tracking | None = None

@@ -132,7 +132,9 @@ async def _order(sourcing: Sourcing, page: ProductPage, run: str) -> AsyncIterat
 
 
 def _line(product: Product) -> str:
-    title = product.title if len(product.title) <= TITLE else product.title[: TITLE - 3] + "..."
+    import textwrap
+
+    title = textwrap.shorten(product.title, TITLE, placeholder="...")
     return f"{product.source}: {title}  {product.price or 'price not known'}"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
-from providers.testing.cassettes.files import Body, Origin, quick_body, read_body
+from providers.testing.cassettes.files import Body, Origin, quick_body, read_body, read_sent
 from providers.testing.cassettes.match import Key, key_of, nearest, shown
 from providers.testing.network import is_loopback
 
@@ -102,11 +102,11 @@ class Deck:
     def key(self, method: str, url: str, content_type: str, content: bytes | None) -> Key:
         """The key of a recorded, not yet played interaction that answers this request. Raises `CassetteMissError`."""
         content = content or b""
-        body = quick_body(content) or read_body(content_type, content)
+        body = quick_body(content) or read_sent(content_type, content)
         key = key_of(method, self.scrub.at_vendor(url), body)
         if self._index.get(key):
             return key
-        body = read_body(content_type, content)
+        body = read_sent(content_type, content)
         # Only where something in it had to be replaced when it was written.
         clean, address = self.scrub.body(body), self.scrub.url(url)
         key = key_of(method, address, clean)
@@ -172,7 +172,7 @@ class Deck:
     ) -> None:
         """Keep an answered request, cleaned."""
         method, url, headers, content = request
-        body = read_body(headers.get("content-type", ""), content or b"")
+        body = read_sent(headers.get("content-type", ""), content or b"")
         kept: dict[str, Json] = {**self.scrub.request_headers(headers)}
         asked: JsonObject = {"method": method, "url": self.scrub.url(url)}
         asked |= {"headers": kept} if kept else {}

@@ -1,8 +1,8 @@
 """A cassette on disk: one JSON document that people can read and compare.
 
-Bodies stand there as what they are: `json` parsed, `form` by field, `lines` of what comes by the line (event streams,
-JSON lines), `text`, and everything else as `base64`; `gzip` says that it was compressed. A value that JSON would not
-give back exactly (a long number, a field twice) stays `text`.
+Bodies stand there as what they are: `json` parsed, `form` by field, `multipart` (of requests) by field with its files,
+`lines` of what comes by the line (event streams, JSON lines), `text`, and everything else as `base64`; `gzip` says that
+it was compressed. A value that JSON would not give back exactly (a long number, a field twice) stays `text`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from email.parser import BytesHeaderParser
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias, cast
 from urllib.parse import parse_qsl, urlencode
@@ -38,7 +39,7 @@ except ImportError:
     _loads = json.loads
 
 FORMAT = 1
-KINDS = ("json", "form", "lines", "text", "base64")
+KINDS = ("json", "form", "multipart", "lines", "text", "base64")
 LINED = re.compile(r"event-stream|jsonl|ndjson")
 """What is in the content type of a body that comes line by line."""
 FIELD = re.compile(r"(?:data|event|id): ?")
@@ -85,7 +86,10 @@ class Body:
         return cls("")
 
     def content(self) -> bytes:
-        """As it goes over the wire. JSON is written anew: the same values, perhaps other spaces."""
+        """As it goes over the wire. JSON is written anew: the same values, perhaps other spaces.
+
+        `multipart` is not for that: requests are compared, and not sent again.
+        """
         value = self.value
         if self.kind == "json":
             data = to_json(value)
@@ -138,6 +142,15 @@ def read_body(content_type: str, data: bytes) -> Body:
     return Body("text", text) if _readable(text) else _binary(data)
 
 
+def read_sent(content_type: str, data: bytes) -> Body:
+    """What a request's body is: also a form in parts, without its boundary, which may be another one every time."""
+    if content_type.startswith("multipart/form-data"):
+        fields = part_fields(content_type, data)
+        if fields is not None:
+            return Body("multipart", fields)
+    return read_body(content_type, data)
+
+
 def _readable(text: str) -> bool:
     return all(character.isprintable() or character in "\t\r\n" for character in text)
 
@@ -162,6 +175,40 @@ def form_fields(text: str) -> JsonObject | None:
         pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict")
     except ValueError:
         return None
+    return _by_name(pairs)
+
+
+def part_fields(content_type: str, data: bytes) -> JsonObject | None:
+    """Names to values, as `form_fields`; a part of more than text is an object, with what its headers say of it."""
+    parser = BytesHeaderParser()
+    boundary = parser.parsebytes(b"Content-Type: " + content_type.encode()).get_boundary("")
+    first, *parts = (b"\r\n" + data).split(b"\r\n--" + boundary.encode())
+    if not boundary or first or not parts or parts.pop().strip() != b"--":
+        return None
+    pairs: list[tuple[str, Json]] = []
+    for part in parts:
+        head, found, content = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        headers = parser.parsebytes(head)
+        name, file = headers.get_param("name", header="content-disposition"), headers.get_filename()
+        if not found or not isinstance(name, str):
+            return None
+        about: dict[str, Json] = {} if file is None else {"filename": file}
+        if "content-type" in headers:
+            about["type"] = str(headers["content-type"])
+        body = _plain(content)
+        pairs.append((name, body.value if body.kind == "text" and not about else {**about, **body.stored()}))
+    return _by_name(pairs)
+
+
+def _plain(data: bytes) -> Body:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return _binary(data)
+    return Body("text", text) if _readable(text) else _binary(data)
+
+
+def _by_name(pairs: Iterable[tuple[str, Json]]) -> JsonObject:
     fields: dict[str, Json] = {}
     for name, value in pairs:
         earlier = fields.get(name)

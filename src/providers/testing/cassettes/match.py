@@ -36,8 +36,8 @@ def key_of(method: str, url: str, body: Body) -> Key:
     """The key of a request."""
     if body.kind == "json":
         return method, url_key(url), "json", _sorted(body.value)
-    if body.kind == "form" and isinstance(body.value, dict):
-        return method, url_key(url), "form", _sorted(body.value)
+    if body.kind in {"form", "multipart"}:
+        return method, url_key(url), body.kind, _sorted(body.value)
     return method, url_key(url), body.kind, str(body.value).encode() if body.kind else b""
 
 

@@ -54,13 +54,20 @@ RESPONSE_HEADERS = frozenset(
 RATE_HEADERS = re.compile(r"x-rate-?limit-[a-z-]+|ratelimit(-[a-z]+)?")
 
 SECRET_FIELDS = frozenset(
-    """accesskey accesstoken apikey appsecret appsecretproof assertion authorization authtoken bearertoken
+    """accesskey accesstoken apikey appkey appsecret appsecretproof assertion authorization authtoken bearertoken
     clientassertion clientsecret credential credentials idtoken openid passphrase passwd password privatekey pwd
     refreshtoken secret secretaccesskey secretkey securitytoken session sessiontoken sharedsecret sig sign signature
     signingkey signingsecret
     token webhooksecret xamzcredential xamzsecuritytoken xamzsignature""".split()  # noqa: SIM905 (thirty lines otherwise)
 )
 """Names of fields and of query parameters whose value never stands in a cassette; letters and digits only."""
+
+FORM_FIELDS = frozenset({"code"})
+"""Likewise in forms; elsewhere a `code` is no secret. It is what an account's owner agreed with."""
+
+SIGNATURES = frozenset({"sig", "sign", "signature"})
+MOMENTS = frozenset({"timestamp"})
+"""Beside a signature in a form, the moment of signing: another one every time, and of no other meaning."""
 
 QUERY = re.compile(r"([?&;])([A-Za-z0-9_.%\[\]-]+)=([^&;#\s\"'<>]+)")
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
@@ -72,7 +79,11 @@ DEPTH = 5
 
 def secret_name(name: str) -> bool:
     """Whether a field of this name holds a secret; of a form's `a[b][c]`, any part."""
-    return any("".join(filter(str.isalnum, part)).lower() in SECRET_FIELDS for part in unquote(name).split("["))
+    return any(_plain(part) in SECRET_FIELDS for part in unquote(name).split("["))
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).lower()
 
 
 @dataclass(slots=True)
@@ -136,9 +147,7 @@ class Scrubber:
         """A value of JSON: fields by name, texts also where something is encoded in them."""
         if isinstance(value, dict):
             return {
-                self.text(name): MASK
-                if secret_name(name) and isinstance(one, str | int | float) and not isinstance(one, bool) and one != ""
-                else self.value(one, depth)
+                self.text(name): self._hidden(one, depth) if secret_name(name) else self.value(one, depth)
                 for name, one in value.items()
             }
         if isinstance(value, list):
@@ -174,7 +183,12 @@ class Scrubber:
             # What goes over several of them first.
             text = self.text("\n".join(map(str, body.value)))
             return Body("lines", [self._line(line) for line in text.split("\n")], body.gzipped)
-        return Body(body.kind, self.value(body.value), body.gzipped)
+        value = self.value(body.value)
+        if body.kind in {"form", "multipart"} and isinstance(value, dict):
+            names = {name: _plain(name) for name in value}
+            others = FORM_FIELDS | (MOMENTS if SIGNATURES & set(names.values()) else frozenset())
+            value |= {name: MASK for name, plain in names.items() if plain in others}
+        return Body(body.kind, value, body.gzipped)
 
     def request_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Those that may be kept."""
@@ -189,6 +203,12 @@ class Scrubber:
             for name in sorted(kept)  # libraries hand them over in any order
             if name in RESPONSE_HEADERS or RATE_HEADERS.fullmatch(name)
         }
+
+    def _hidden(self, value: Json, depth: int) -> Json:
+        """The value of a secret's field; a number stays one, or a replay could not read it."""
+        if isinstance(value, bool) or value == "" or not isinstance(value, str | int | float):
+            return self.value(value, depth)
+        return MASK if isinstance(value, str) else 0
 
     def _line(self, line: str) -> str:
         """JSON, or a field of an event that may be some."""
