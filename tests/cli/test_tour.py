@@ -235,3 +235,27 @@ def test_words_through_both_leave_nothing_out(cli, monkeypatch):
 
         assert not any(skipped for skipped, _ in steps)
         assert [steps[number][1]["vendor"] for number in range(4)] == ["gateway", "gateway", "anthropic", "anthropic"]
+
+
+def test_live_suppliers_are_asked_and_nothing_is_ordered(cli, monkeypatch):
+    from providers.testing.servers import AliExpressServer, CjServer
+
+    with AliExpressServer() as aliexpress, CjServer() as cj:
+        rates = {f"PROVIDER_RATE_{server.vendor.upper()}": "1000/second" for server in (aliexpress, cj)}
+        for name, value in served(aliexpress, cj, PROVIDER_SOURCING="", **rates).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("PROVIDER_SOURCING", raising=False)
+        shown = cli("tour", "--json")
+
+        assert shown.code == 0, shown.err
+        (part,) = [part for part in shown.json["capabilities"] if part["capability"] == "sourcing"]
+        assert part["vendors"] == ["aliexpress", "cjdropshipping"]
+        page, product, hostile, prices, quotes, order = part["steps"]
+        assert {item["source"] for item in page["data"]["items"]} == {"aliexpress", "cjdropshipping"}
+        assert product["data"]["shipping"] is not None
+        assert hostile["data"]["field"] == "url"
+        assert quotes["data"]
+        assert order["skipped"] == "it would be real money"
+        assert (aliexpress.orders, cj.orders) == ((), ())
+        # Euros: CJ's products are in dollars only, and it says so.
+        assert [bool(one["price"]) for one in prices["data"]] == [True, False] * 3 + [False]

@@ -25,6 +25,7 @@ from providers.errors import (
     RejectedError,
 )
 from providers.sourcing import OrderRequest, OrderState
+from providers.sourcing.facts import ALIEXPRESS, CJDROPSHIPPING
 from providers.testing import servers
 from providers.testing.clock import ManualClock
 from providers.testing.servers import Fault
@@ -525,7 +526,8 @@ def test_the_rate_of_the_facts_fits_a_limit_of_ten_a_second_at_aliexpress(clock,
     with servers.AliExpressServer(clock=clock.time, tracking_id=None, rate_limit=10) as server:
         seconds = asyncio.run(scenario(server))
         assert server.request_count == 60
-    assert seconds == pytest.approx((60 - 5) / 5, rel=0.02)
+    rate = ALIEXPRESS.rate
+    assert seconds == pytest.approx((60 - rate.burst) / rate.per_second, rel=0.02)
 
 
 # Two suppliers.

@@ -742,9 +742,10 @@ def test_orders_are_paid_where_the_supplier_takes_payment(supplier, live, order)
             assert [part.paid for part in found.parts] == [True, False, False]
             assert (found.paid, found.state) == (False, OrderState.UNPAID)
             errors = [part.error for part in found.parts]
-            assert [type(error) for error in errors] == [type(None), RejectedError, type(None)]
+            assert [type(error) for error in errors] == [type(None), RejectedError, UnsupportedOperationError]
             assert (errors[1].code, errors[1].operation) == ("insufficient_funds", "sourcing.pay")
-            assert all(kind.asked("place")[0].pay for kind in (alpha, beta, gamma))
+            # What gamma adds while it is paid would not be within the limit.
+            assert not any(kind.asked("place")[0].pay for kind in (alpha, beta, gamma))
             assert alpha.balance == Decimal("988.00")
             # Topped up: a repeat pays what is not paid, and nothing twice.
             beta.balance = Decimal(100)
@@ -755,6 +756,8 @@ def test_orders_are_paid_where_the_supplier_takes_payment(supplier, live, order)
             with pytest.raises(UnsupportedOperationError, match="by hand"):
                 await p.sourcing.pay(found.refs[2])
             assert not gamma.count("confirm")
+            free = await p.sourcing.place_order(order("gamma:1", pay=True, key="order-8"))
+            assert (gamma.asked("place")[-1].pay, free.parts[0].error) == (True, None)
 
     asyncio.run(main())
 

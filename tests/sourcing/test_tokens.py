@@ -435,6 +435,23 @@ def test_a_token_call_that_cj_finds_too_early_is_not_repeated_before_its_time(cj
     assert cj.asked(CJ_GET) == 3
 
 
+def test_a_token_whose_answer_was_lost_counts_and_is_not_asked_for_before_its_time(cj, clock):
+    cj.server.stage(Fault.RESET_AFTER, match=("POST", CJ_GET))
+
+    async def scenario():
+        async with cj.open() as p:
+            for _ in range(3):
+                with pytest.raises(RateLimitedError) as caught:
+                    await cj.look(p)
+                assert caught.value.retry_after == pytest.approx(300, abs=2)
+            assert cj.asked(CJ_GET) == 1
+            clock.advance(301)
+            await cj.look(p)
+
+    asyncio.run(scenario())
+    assert cj.server.issued == cj.asked(CJ_GET) == 2
+
+
 def test_a_refresh_token_that_cj_takes_no_more_is_replaced_by_the_key(cj, clock):
     async def scenario():
         async with cj.open() as p:

@@ -14,7 +14,7 @@ import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import boto3
 import httpx
@@ -34,7 +34,7 @@ from providers.email.facts import SENDGRID, SES
 from providers.errors import ConfigurationError, RateLimitedError
 from providers.testing import network
 from providers.testing.cassettes import CassetteError, CassetteMissError, use_cassette
-from providers.testing.cassettes.files import Body, CassetteFormatError, exact_json, find, read, read_body
+from providers.testing.cassettes.files import Body, CassetteFormatError, exact_json, find, read, read_body, read_sent
 from providers.testing.cassettes.scrub import Scrubber, leaks
 from providers.testing.cassettes.shapes import compare
 from providers.testing.servers import AnthropicServer, Fault, GatewayServer, SendGridServer
@@ -255,6 +255,61 @@ def test_the_order_of_fields_does_not_matter_and_the_body_does(tape, vendor):
     for body in (b'{"a": 1, "b": [2, 1]}', b'{"a": "1", "b": [1, 2]}', b'{"a": true, "b": [1, 2]}', None):
         with pytest.raises(CassetteMissError, match="body"), tape.play():
             ask(base + "/x?a=1&b=2", "POST", body)
+
+
+def parts(*fields, boundary="b-1"):
+    """A form in parts, and its headers. A field is a name and its text, or a name, a file's name, and its bytes."""
+    lines = []
+    for name, *rest in fields:
+        file = f'; filename="{rest[0]}"\r\nContent-Type: image/png' if len(rest) == 2 else ""
+        content = rest[-1] if isinstance(rest[-1], bytes) else rest[-1].encode()
+        lines += [
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'.encode(),
+            content,
+            b"\r\n",
+        ]
+    body = b"".join(lines) + f"--{boundary}--\r\n".encode()
+    return body, {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+
+
+def test_a_form_in_parts_is_compared_by_its_fields_and_files_whatever_lies_between_them(tape, vendor):
+    fields = [
+        ("a", "1"),
+        ("b", "ü"),
+        ("b", ""),
+        ("c", "\x00"),
+        ("picture", "ü.png", b"\x89PNG\r\n\xff"),
+        ("f", "f", b"x"),
+    ]
+    url = vendor()
+    with tape.record(url):
+        ask(url, "POST", *parts(*fields))
+    assert tape.requests()[0]["multipart"] == {
+        "a": "1",
+        "b": ["ü", ""],
+        "c": {"base64": "AA=="},
+        "picture": {"filename": "ü.png", "type": "image/png", "base64": base64.b64encode(b"\x89PNG\r\n\xff").decode()},
+        "f": {"filename": "f", "type": "image/png", "text": "x"},
+    }
+    with tape.play():
+        ask("https://api.sendgrid.com", "POST", *parts(*fields[::-1][:3], *fields[:3], boundary="other"))
+    for wrong in ([("a", "2"), *fields[1:]], fields[1:], [*fields[:-2], ("picture", "ü.png", b"\x89PNG"), fields[-1]]):
+        with pytest.raises(CassetteMissError, match=r"body\.(a|picture)"), tape.play():
+            ask("https://api.sendgrid.com", "POST", *parts(*wrong))
+
+
+@given(
+    data=st.binary()
+    | st.lists(
+        st.sampled_from([b"--b", b"--", b"\r\n", b'Content-Disposition: form-data; name="a"', b"x", b"\xff"])
+    ).map(b"".join),
+    kind=st.text(st.characters(max_codepoint=255)),
+)
+def test_what_calls_itself_a_form_in_parts_is_read_or_kept_as_it_is(data, kind):  # fmt: skip
+    for boundary in ("b", kind):
+        body = read_sent(f"multipart/form-data; boundary={boundary}", data)
+        assert body.kind == "multipart" or body == read_body("", data)
+        assert Scrubber().body(body) is not None
 
 
 def over_urllib(url):
@@ -736,6 +791,8 @@ PLACES = {
     "a form field": lambda url, text: ask(
         url, "POST", f"field={quote(text, safe='')}".encode(), {"Content-Type": "application/x-www-form-urlencoded"}
     ),
+    "a part": lambda url, text: ask(url, "POST", *parts(("field", text))),
+    "a file": lambda url, text: ask(url, "POST", *parts(("field", "f.bin", b"\xff\xfe" + text.encode()))),
     "a text": lambda url, text: ask(url, "POST", f"hello {text} bye".encode()),
     "a gzip body": lambda url, text: ask(url, "POST", gzip.compress(as_json({"a": text}))),
     "a binary body": lambda url, text: ask(url, "POST", b"\xff\xfe" + text.encode() + b"\xff"),
@@ -845,6 +902,49 @@ def test_fields_of_these_names_are_never_written_whatever_is_in_them(tape, vendo
         ask("https://api.sendgrid.com/b", "POST", f"{name}=another&x=1".encode(), form)
 
 
+def test_numbers_that_are_secret_stay_numbers(tape, vendor):
+    """What reads them again wants one."""
+    url = vendor(as_json({"openId": 12312, "session": 1.5, "token": True}))
+    with tape.record(url):
+        ask(url, "POST", as_json({"openId": 12312}))
+    assert "12312" not in tape.text()
+    assert tape.responses()[0]["json"] == {"openId": 0, "session": 0, "token": True}
+    with tape.play():
+        ask("https://api.sendgrid.com", "POST", as_json({"openId": 45645}))
+
+
+SIGNED = {"app_key": "500001", "session": "one", "sign": "AB12", "timestamp": "1795435200000", "method": "x.get"}
+
+
+@pytest.mark.parametrize("kind", ["form", "parts"])
+def test_a_signed_form_is_found_again_whenever_it_is_signed_and_by_whom(tape, vendor, kind):
+    def sent(**changes):
+        fields = SIGNED | changes
+        if kind == "parts":
+            return parts(*fields.items())
+        return urlencode(fields).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
+
+    url, mine = vendor(), {"app_key": "7", "session": "two", "sign": "CD34", "timestamp": "1795435999999"}
+    with tape.record(url):
+        ask(url, "POST", *sent())
+    assert tape.requests()[0]["multipart" if kind == "parts" else "form"] == dict.fromkeys(SIGNED, MASK) | {
+        "method": "x.get"
+    }
+    with tape.play():
+        ask("https://api.sendgrid.com", "POST", *sent(**mine))
+    with pytest.raises(CassetteMissError, match=r"body\.method"), tape.play():
+        ask("https://api.sendgrid.com", "POST", *sent(**mine, method="y.get"))
+
+
+def test_the_code_of_an_account_s_owner_is_masked_and_that_of_an_answer_is_not(tape, vendor):
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    url = vendor(as_json({"code": "ItemNotFound", "timestamp": 1}))
+    with tape.record(url):
+        ask(url, "POST", b"code=0_500001_opensesame&timestamp=1", form)
+    assert tape.requests()[0]["form"] == {"code": MASK, "timestamp": "1"}
+    assert tape.responses()[0]["json"] == {"code": "ItemNotFound", "timestamp": 1}
+
+
 def test_headers_are_kept_by_an_allow_list(tape, vendor):
     reply = {"Set-Cookie": "session=1", "X-Internal": "1", "X-Message-Id": "m-1", "X-RateLimit-Remaining": "9"}
     url = vendor((200, {**reply, "Content-Type": "application/json"}, b"{}"))
@@ -935,17 +1035,21 @@ def test_scrubbing_twice_changes_nothing_more(secret, value):
 
 
 def test_no_cassette_of_this_repository_holds_a_secret():
-    from providers.testing.servers import SesServer, SnsServer, StripeServer, TwilioServer
+    from providers.testing.servers import AliExpressServer, CjServer, SesServer, SnsServer, StripeServer, TwilioServer
     from providers.testing.servers.sendgrid import LOCAL_KEY
 
-    ses, sns, stripe = SesServer(), SnsServer(), StripeServer()
+    ses, sns, stripe, aliexpress = SesServer(), SnsServer(), StripeServer(), AliExpressServer()
     canaries = [KEY, LOCAL_KEY, TwilioServer().auth_token, stripe.secret_key, stripe.webhook_secret]
     canaries += [AnthropicServer().api_key, GatewayServer().service_key]
     canaries += [secret for one in (ses, sns) for secret in (one.access_key_id, one.secret_access_key)]
+    canaries += [aliexpress.app_secret, aliexpress.access_token, aliexpress.refresh_token, CjServer().api_key]
+    # How the tokens begin that these two give; and the code before them.
+    canaries += ["50000000" + "0" * 16, "50001000" + "0" * 16, "0_500001_", "local-access-", "local-refresh-"]
     paths = find(ROOT)
     vendors = {path.relative_to(ROOT).parts[:2] for path in paths}
     assert vendors == {("email", "sendgrid"), ("email", "ses"), ("sms", "twilio"), ("sms", "sns"),
-                       ("billing", "stripe"), ("llm", "anthropic"), ("llm", "gateway")}  # fmt: skip
+                       ("billing", "stripe"), ("llm", "anthropic"), ("llm", "gateway"),
+                       ("sourcing", "aliexpress"), ("sourcing", "cjdropshipping")}  # fmt: skip
     for path in paths:
         text = path.read_text(encoding="utf-8")
         assert leaks(json.loads(text), [PLAIN, *canaries]) == [], path

@@ -79,7 +79,7 @@ ALIEXPRESS = VendorFacts(
     unsupported=MappingProxyType(
         {
             "find": "an order cannot be looked up by our number",
-            "pay": "an order that exists is paid in AliExpress' order centre; pay=True pays while it is made",
+            "pay": "an order is paid in AliExpress' order centre, or while it is made: pay=True without max_total",
             "cancel_order": "an order is cancelled in AliExpress' order centre; unpaid ones lapse by themselves",
             "webhook": "AliExpress pushes nothing that is documented: ask order() and tracking()",
             "ensure_webhook": "AliExpress pushes nothing that is documented",

@@ -64,7 +64,7 @@ IN_FLIGHT = "in_flight"
 """The code of the error of a repeat whose first call is not done yet."""
 
 LONGEST_NUMBER = 50
-PLAIN_NUMBER = re.compile(rf"[A-Za-z0-9_-]{{1,{LONGEST_NUMBER}}}")
+PLAIN_NUMBER = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{LONGEST_NUMBER - 1}}}")
 
 PROGRESS = (
     OrderState.UNKNOWN,
@@ -268,18 +268,18 @@ class Ordering:
     ) -> list[OrderPart]:
         """One supplier's part: what it made of it, or the failure."""
         suppliers, number, key = self._suppliers, self.number(request, source), _key(request, source)
+        target = suppliers.target(source)
         draft = OrderDraft(
             source=source,
             number=number,
             lines=() if quote is None else quote.lines,
             address=request.address,
             currency=request.currency,
-            pay=request.pay,
+            # What is paid while it is made has its taxes added first: a cap could not be kept.
+            pay=request.pay and request.max_total is None,
             note=request.note,
-            options=request.vendor_options.get(suppliers.target(source).facts.vendor, {}),
+            options=request.vendor_options.get(target.facts.vendor, {}),
         )
-
-        target = suppliers.target(source)
 
         async def quoted() -> None:
             if quote is not None and quote.error is not None:
@@ -292,7 +292,7 @@ class Ordering:
         try:
             placed = await suppliers.route.one(
                 PLACE,
-                suppliers.target(source).facts.vendor,
+                target.facts.vendor,
                 place,
                 key=key,
                 # What it costs may be another the next time: it is the same order.
@@ -348,10 +348,10 @@ class Ordering:
     async def _paid(self, part: OrderPart, request: OrderRequest, deadline: float | None) -> OrderPart:
         if part.ref is None or part.paid or part.error is not None:
             return part
-        if "pay" in self._suppliers.route.target(part.ref.vendor).facts.unsupported:
-            return part
         cap = request.max_total
         try:
+            if cap is None and "pay" in self._suppliers.route.target(part.ref.vendor).facts.unsupported:
+                return part
             paid = await self._pay(part.ref, cap and (part.total or cap), deadline)
         except ProviderError as error:
             return part.model_copy(update={"error": error, "reason": str(error)})

@@ -65,7 +65,8 @@ class OrderRequest(RequestModel):
         idempotency_key: our order's id: the same key never orders twice.
         max_total: nothing is ordered, or paid, beyond this; in `currency`.
         currency: what is paid in.
-        pay: pay at once where the supplier takes payment; else orders stay unpaid, see `Sourcing.pay`.
+        pay: pay at once where the supplier takes payment; else orders stay unpaid, see `Sourcing.pay`. With `max_total`
+            only where that can be kept: not where an order is paid while it is made, and taxes come on top.
         note: for the supplier.
         vendor_options: by vendor, merged last into what is sent.
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from email.parser import BytesHeaderParser
+from email.parser import HeaderParser
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias, cast
 from urllib.parse import parse_qsl, urlencode
@@ -26,6 +26,7 @@ from providers.core.json import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from email.message import Message
     from pathlib import Path
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -139,7 +140,7 @@ def read_body(content_type: str, data: bytes) -> Body:
         fields = form_fields(text)
         if fields is not None:
             return Body("form", fields)
-    return Body("text", text) if _readable(text) else _binary(data)
+    return _plain(data)
 
 
 def read_sent(content_type: str, data: bytes) -> Body:
@@ -179,25 +180,28 @@ def form_fields(text: str) -> JsonObject | None:
 
 
 def part_fields(content_type: str, data: bytes) -> JsonObject | None:
-    """Names to values, as `form_fields`; a part of more than text is an object, with what its headers say of it."""
-    parser = BytesHeaderParser()
-    boundary = parser.parsebytes(b"Content-Type: " + content_type.encode()).get_boundary("")
+    """Names to values as `form_fields` has them; a file is an object. None for what is no form in parts."""
+    boundary = _headers(f"Content-Type: {content_type}").get_boundary("")
     first, *parts = (b"\r\n" + data).split(b"\r\n--" + boundary.encode())
     if not boundary or first or not parts or parts.pop().strip() != b"--":
         return None
     pairs: list[tuple[str, Json]] = []
     for part in parts:
-        head, found, content = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
-        headers = parser.parsebytes(head)
+        head, _, content = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        headers = _headers(head.decode(errors="replace"))
         name, file = headers.get_param("name", header="content-disposition"), headers.get_filename()
-        if not found or not isinstance(name, str):
+        if not isinstance(name, str):
             return None
-        about: dict[str, Json] = {} if file is None else {"filename": file}
-        if "content-type" in headers:
-            about["type"] = str(headers["content-type"])
-        body = _plain(content)
-        pairs.append((name, body.value if body.kind == "text" and not about else {**about, **body.stored()}))
+        value = _plain(content)
+        if file is not None:
+            pairs.append((name, {"filename": file, "type": str(headers.get("content-type", "")), **value.stored()}))
+        else:
+            pairs.append((name, value.value if value.kind == "text" else {**value.stored()}))
     return _by_name(pairs)
+
+
+def _headers(text: str) -> Message:
+    return HeaderParser().parsestr(text)
 
 
 def _plain(data: bytes) -> Body:

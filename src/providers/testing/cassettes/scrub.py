@@ -63,11 +63,11 @@ SECRET_FIELDS = frozenset(
 """Names of fields and of query parameters whose value never stands in a cassette; letters and digits only."""
 
 FORM_FIELDS = frozenset({"code"})
-"""Likewise in forms; elsewhere a `code` is no secret. It is what an account's owner agreed with."""
+"""Likewise in forms: there it is what an account's owner agreed with."""
 
 SIGNATURES = frozenset({"sig", "sign", "signature"})
 MOMENTS = frozenset({"timestamp"})
-"""Beside a signature in a form, the moment of signing: another one every time, and of no other meaning."""
+"""Likewise in forms that are signed: the moment is another one every time."""
 
 QUERY = re.compile(r"([?&;])([A-Za-z0-9_.%\[\]-]+)=([^&;#\s\"'<>]+)")
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
@@ -185,9 +185,10 @@ class Scrubber:
             return Body("lines", [self._line(line) for line in text.split("\n")], body.gzipped)
         value = self.value(body.value)
         if body.kind in {"form", "multipart"} and isinstance(value, dict):
-            names = {name: _plain(name) for name in value}
-            others = FORM_FIELDS | (MOMENTS if SIGNATURES & set(names.values()) else frozenset())
-            value |= {name: MASK for name, plain in names.items() if plain in others}
+            hidden = FORM_FIELDS | (MOMENTS if any(_plain(name) in SIGNATURES for name in value) else frozenset())
+            value |= {
+                name: MASK for name, one in value.items() if one != "" and (secret_name(name) or _plain(name) in hidden)
+            }
         return Body(body.kind, value, body.gzipped)
 
     def request_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
