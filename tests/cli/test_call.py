@@ -1,5 +1,6 @@
 """`providers call`: any operation by hand, its input checked by the operation's own annotations."""
 
+import base64
 import inspect
 import io
 import json
@@ -244,3 +245,14 @@ def test_a_secret_of_the_result_is_masked_unless_asked_for(cli):
 
     assert set(cli(*argv).json["secret"]) == {"*"}
     assert "*" not in cli(*argv, "--show-secrets").json["secret"]
+
+
+def test_bytes_are_given_as_base64(cli):
+    picture = base64.b64encode(b"\xff\xd8\xff not quite a picture").decode()
+
+    found = cli("call", "sourcing.search_by_image", "--input", json.dumps({"image": picture, "country": "US"}))
+    refused = cli("call", "sourcing.search_by_image", "--input", '{"image": "no base64!", "country": "US"}')
+
+    assert (found.code, len(json.loads(found.out)["items"])) == (0, 20)
+    assert refused.code == 2
+    assert refused.err.startswith("providers: image: ")

@@ -89,12 +89,12 @@ class Stage:
 
     def __init__(self, request, monkeypatch, use):
         self.recording = recording(request.config)
-        self.clock = ManualClock(NOON)
+        self.line = Line()
+        self.clock = PatientClock(self.line, NOON)
         self.start = NOON
         # The capability is in the module's name.
         self.capability = request.path.stem.split("_")[1]
         self.hooks = f"{HOOKS}/hooks/{self.capability}"
-        self.line = Line()
         self._name, self._patch, self._use = stored(request.node.name), monkeypatch, use
         self._running = contextlib.ExitStack()
         self._flush, self._port, self._moment = None, None, lambda _: 0.0
@@ -134,7 +134,7 @@ class Stage:
             now=NOON,
         )
         self.start = self.cassette.recorded.timestamp()
-        self.clock = ManualClock(self.start)
+        self.clock = PatientClock(self.line, self.start)
         # Not every capability has webhooks.
         self._patch.setattr(f"providers.testing.conformance.{capability}.Inbox", self._inbox(), raising=False)
         self._patch.setattr(Deliveries, "post", self._posted())
@@ -250,6 +250,19 @@ def stored(name):
     return plain
 
 
+class PatientClock(ManualClock):
+    """Moved step by step (not `auto`), it stands still while anybody is at work: how fast that is says nothing then."""
+
+    def __init__(self, line, now):
+        super().__init__(now)
+        self._line = line
+
+    def advance(self, seconds):
+        # Nothing public tells whether the loop has something to do.
+        if self.auto or not (self._line.busy or asyncio.get_running_loop()._ready):
+            super().advance(seconds)
+
+
 class Line(AiohttpTransport):
     """A line to the vendor that can break, in a replay as well. It takes one request at a time: servers count.
 
@@ -258,6 +271,7 @@ class Line(AiohttpTransport):
         breaks: whether a request is one that `cut` and `lost` mean.
         before: called once, when the next of these leaves.
         keys: the idempotency keys that it was sent.
+        busy: how many requests are on their way.
 
     """
 
@@ -268,6 +282,7 @@ class Line(AiohttpTransport):
         self.breaks = lambda _: True
         self.before = None
         self.keys = set()
+        self.busy = 0
         self._gate = None
         self._break = ""
         self._one = asyncio.Lock()
@@ -354,8 +369,12 @@ class Line(AiohttpTransport):
 
     async def _sent(self, request):
         self.keys |= {value for name, value in request.headers.items() if name.lower() == "idempotency-key"}
-        async with self._one:
-            return await super().send(request)
+        self.busy += 1
+        try:
+            async with self._one:
+                return await super().send(request)
+        finally:
+            self.busy -= 1
 
     @staticmethod
     def _left():

@@ -10,7 +10,8 @@ from providers import Providers, Settings
 from providers.core.sqlite import SqliteStore
 from providers.core.store import MemoryStore
 from providers.core.writes import KEPT, LEASE, Resolution, alive, owner
-from providers.email import DemoEmail
+from providers.email import DemoEmail, MessageRef
+from providers.email.api import SEND
 from providers.errors import (
     ConflictError,
     InvalidRequestError,
@@ -512,6 +513,25 @@ def test_an_intent_of_a_dead_process_becomes_unknown(worker, tmp_path, clock, ma
     assert [(write.key, write.reason) for write in listed] == [("order-7", "the process that sent it ended")]
     assert error.may_have_applied
     assert len(sent) == 1
+
+
+def test_evidence_settles_what_a_dead_process_had_begun_and_nothing_that_runs(worker, tmp_path):
+    path = tmp_path / "state.db"
+    sending = worker("send_and_hang", path, "order-7")
+    sending.hear()
+    sending.say()
+    assert sending.hear() == "sending"
+    settings = Settings(mode="demo", state_url=f"sqlite:///{path}", environ={}, env_file=None)
+    there = MessageRef(vendor="demo", id="mail-there")
+
+    async def settle():
+        async with Providers(settings) as p:
+            await p.email.route.settle(SEND, "order-7", there)
+            return await p.email.route.settled(SEND, "order-7", MessageRef)
+
+    assert asyncio.run(settle()) is None
+    sending.kill()
+    assert asyncio.run(settle()) == there
 
 
 def test_two_processes_with_one_key_send_one_mail(worker, tmp_path):

@@ -453,6 +453,36 @@ def test_a_suppliers_message_settles_what_nobody_knew(supplier, live, order):
     asyncio.run(main())
 
 
+def test_a_suppliers_message_settles_an_order_whose_caller_had_left(supplier, live, order):
+    alpha = supplier("alpha")
+
+    async def main():
+        reached = asyncio.Event()
+
+        async def forever():
+            reached.set()
+            await asyncio.Event().wait()
+
+        alpha.after["place"].append(forever)
+        async with live() as p:
+            call = asyncio.ensure_future(p.sourcing.place_order(order("alpha:1")))
+            await reached.wait()
+            call.cancel()
+            with suppress(asyncio.CancelledError):
+                await call
+            assert len(await unknowns(p)) == 1
+            await p.sourcing.webhook(message("alpha:alpha-1", "order-1"))
+            assert not await unknowns(p)
+            found = await p.sourcing.place_order(order("alpha:1"))
+            assert (found.refs, alpha.count("place"), alpha.count("find")) == (
+                (Ref(vendor="alpha", id="alpha-1"),),
+                1,
+                0,
+            )
+
+    asyncio.run(main())
+
+
 def down():
     return ProviderUnavailableError("down", outcome=Outcome.NOT_APPLIED)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, cast, get_args, get_origin, get_type_hints
 
-from pydantic import AfterValidator, JsonValue, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from providers import catalog
 from providers.cli.output import dump, emit, emit_line, note, say
@@ -162,7 +162,8 @@ class _Names(dict[str, Any]):
 def _validated(name: str, hint: object, value: JsonValue) -> object:
     try:
         # As JSON: what JSON cannot hold (bytes, moments, tuples) is read from its text.
-        return TypeAdapter(_json_type(hint)).validate_json(json.dumps(value))
+        config = ConfigDict(val_json_bytes="base64") if hint is bytes else None
+        return TypeAdapter(_json_type(hint), config=config).validate_json(json.dumps(value))
     except ValidationError as error:
         problem = invalid_request(error)
     except InvalidRequestError as error:

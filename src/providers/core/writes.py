@@ -331,7 +331,12 @@ class Writes:
     async def settle(self, write: str, result: object) -> None:
         """Evidence came that an unknown write happened: `result` answers repeats. Nothing for one that is not."""
         stored = await self._store.get("write/" + write)
-        if stored is not None and (record := _load(stored)).state is State.UNKNOWN:
+        record = None if stored is None else _load(stored)
+        if record is None or stored is None:
+            return
+        if record.state is State.STARTED and not alive(record.owner, record.at, self._clock.time()):
+            record = await self._mark_dead("write/" + write, stored, record)
+        if record.state is State.UNKNOWN:
             await self._done(write, record, result)
 
     async def _mark_dead(self, key: str, stored: bytes, record: Record) -> Record:

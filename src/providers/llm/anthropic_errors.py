@@ -82,7 +82,7 @@ def translate(response: HttpResponse, facts: VendorFacts, clock: Clock) -> Provi
     except ValidationError:
         return _foreign(response, facts, clock)
     named = _named(refusal, response, facts, clock)
-    named.request_id = named.request_id or (refusal.request_id and refusal.request_id[:200])
+    named.request_id = named.request_id or refusal.request_id
     again = response.headers.get("x-should-retry")
     if again in {"true", "false"}:
         named.repeatable = again == "true"
@@ -94,7 +94,7 @@ def told(refusal: Refusal, facts: VendorFacts, clock: Clock, *, outcome: Outcome
     """Our error for one that came without a status of its own."""
     status = TYPES.get(refusal.error.type, SERVER_ERROR)
     named = _named(refusal, HttpResponse(status, {}, b""), facts, clock)
-    named.status, named.request_id, named.outcome = None, refusal.request_id and refusal.request_id[:200], outcome
+    named.status, named.request_id, named.outcome = None, refusal.request_id, outcome
     named.retryable = named.repeatable and not named.may_have_applied
     return named
 

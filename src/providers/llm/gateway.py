@@ -215,7 +215,7 @@ class GatewayLlm:
     async def _generate(self, body: dict[str, JsonValue]) -> _Answer:
         response = await self.client.request("POST", GENERATE, json=body)
         raw = response.json_object()
-        return _Answer(_Generated.model_validate(raw), raw, response.headers.get("x-request-id", "")[:200] or None)
+        return _Answer(_Generated.model_validate(raw), raw, response.headers.get("x-request-id") or None)
 
     async def _default_model(self) -> str:
         """The model that the gateway asks unless told otherwise. Raises where its provider cannot be asked."""

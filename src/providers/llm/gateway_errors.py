@@ -71,7 +71,7 @@ def translate(response: HttpResponse, facts: VendorFacts, clock: Clock) -> Provi
     """Our error for a refusal."""
     named = _named(response, facts, clock)
     named.status = response.status
-    named.request_id = response.headers.get("x-request-id", "")[:200] or None
+    named.request_id = response.headers.get("x-request-id") or None
     return named
 
 

@@ -157,7 +157,7 @@ class TwilioSms:
                 named.message, status=response.status, code=known.code or code, retry_after=named.retry_after
             )
         named.field = told.field or (known and known.field)
-        named.request_id = response.headers.get("twilio-request-id", "")[:200] or named.request_id
+        named.request_id = response.headers.get("twilio-request-id") or named.request_id
         return named
 
     async def send(self, message: SmsMessage, tracking_id: str) -> SentSms:

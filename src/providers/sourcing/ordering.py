@@ -20,7 +20,7 @@ from providers.core.operation import Effect, Operation
 from providers.core.pipeline import refuse_unsupported, sign
 from providers.core.route import Safeguards
 from providers.core.telemetry import logger
-from providers.core.writes import ALREADY_APPLIED, UNKNOWN_BEFORE
+from providers.core.writes import ALREADY_APPLIED
 from providers.sourcing.models import NO_WAY, Market
 from providers.sourcing.orders import (
     OrderDraft,
@@ -79,7 +79,7 @@ PROGRESS = (
 """An order is as far as the part of it that is least far."""
 
 REMEMBERED = 180 * 86_400.0
-"""Seconds that the key of an order of unknown outcome is remembered for a supplier's message about it."""
+"""Seconds that the key of an order is remembered for a supplier's message about it."""
 
 
 class Ordering:
@@ -139,7 +139,7 @@ class Ordering:
         if event.order is None or not event.number:
             return
         store = self._suppliers.context.store
-        waiting = await store.get(self._unknown(event.source, event.number))
+        waiting = await store.get(self._waiting(event.source, event.number))
         told = from_json(waiting) if waiting is not None else None
         if isinstance(told, dict):
             state = event.state or OrderState.UNKNOWN
@@ -284,6 +284,8 @@ class Ordering:
         async def quoted() -> None:
             if quote is not None and quote.error is not None:
                 raise quote.error
+            # Before it is sent: this process may not live to see that nobody knows what became of it.
+            await self._remember(source, number, key)
 
         async def place(adapter: SourcingAdapter) -> Placed:
             made = await adapter.place(draft)
@@ -303,8 +305,6 @@ class Ordering:
                 ),
             )
         except ProviderError as error:
-            if error.may_have_applied and error.code != UNKNOWN_BEFORE:
-                await self._remember(source, number, key)
             unknown = error.may_have_applied or error.code in {ALREADY_APPLIED, IN_FLIGHT}
             state = OrderState.UNKNOWN if unknown else OrderState.FAILED
             return [OrderPart(source=source, state=state, number=number, error=error, reason=str(error))]
@@ -384,14 +384,11 @@ class Ordering:
         )
 
     async def _remember(self, source: str, number: str, key: str) -> None:
-        try:
-            kept = to_json({"key": key})
-            await self._suppliers.context.store.put([(self._unknown(source, number), kept)], ttl=REMEMBERED)
-        except ProviderError:
-            logger.exception("that an order's outcome is unknown could not be remembered")
+        kept = to_json({"key": key})
+        await self._suppliers.context.store.put([(self._waiting(source, number), kept)], ttl=REMEMBERED)
 
-    def _unknown(self, source: str, number: str) -> str:
-        return f"sourcing/unknown/{self._suppliers.context.scope}/{source}/{number}"
+    def _waiting(self, source: str, number: str) -> str:
+        return f"sourcing/numbers/{self._suppliers.context.scope}/{source}/{number}"
 
 
 def _signed(part: OrderPart, target: Target[SourcingAdapter]) -> OrderPart:

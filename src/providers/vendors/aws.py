@@ -235,7 +235,7 @@ def _refused(error: ClientError, facts: VendorFacts, clock: Clock) -> ProviderEr
     message = text or f"refused with HTTP {status}, without a reason"
     headers = {str(name).lower(): str(value) for name, value in meta.get("HTTPHeaders", {}).items()}
     named = from_status(HttpResponse(status, headers, b""), facts, message=message, clock=clock, code=code or None)
-    named.request_id = named.request_id or str(meta.get("RequestId", ""))[:200] or None
+    named.request_id = named.request_id or str(meta.get("RequestId", "")) or None
     kind = BY_CODE.get(code)
     if kind is None or status >= SERVER_ERROR or type(named) is kind:
         return named

@@ -69,7 +69,10 @@ SIGNATURES = frozenset({"sig", "sign", "signature"})
 MOMENTS = frozenset({"timestamp"})
 """Likewise in forms that are signed: the moment is another one every time."""
 
-QUERY = re.compile(r"([?&;])([A-Za-z0-9_.%\[\]-]+)=([^&;#\s\"'<>]+)")
+QUERY = re.compile(
+    # What a vendor will fill in, `{SESSION_ID}`, is nobody's.
+    r"([?&;])([A-Za-z0-9_.%\[\]-]+)=(?!\{[A-Z_]+\}(?:[&;#\s\"'<>]|$))([^&;#\s\"'<>]+)"
+)
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")
 HEX = re.compile(r"(?:[0-9a-fA-F]{2}){8,}")
 ALL_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{16,}|[A-Za-z0-9_-]{16,})={0,2}")
@@ -185,7 +188,8 @@ class Scrubber:
             return Body("lines", [self._line(line) for line in text.split("\n")], body.gzipped)
         value = self.value(body.value)
         if body.kind in {"form", "multipart"} and isinstance(value, dict):
-            hidden = FORM_FIELDS | (MOMENTS if any(_plain(name) in SIGNATURES for name in value) else frozenset())
+            signed = any(_plain(name) in SIGNATURES for name in value)
+            hidden = FORM_FIELDS | MOMENTS if signed else FORM_FIELDS
             value |= {
                 name: MASK for name, one in value.items() if one != "" and (secret_name(name) or _plain(name) in hidden)
             }
