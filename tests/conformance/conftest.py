@@ -213,7 +213,11 @@ class Stage:
                 await super().__aexit__(*exc)
                 own, stage._port = f"http://127.0.0.1:{stage._port}", None
                 for one in self.requests:
-                    stage.cassette.keep_webhook(one.model_copy(update={"url": one.url.replace(own, HOOKS)}))
+                    headers = dict(one.headers)
+                    if "aiohttp" in headers.get("user-agent", ""):
+                        del headers["user-agent"]  # this machine's: the server gives none
+                    url = one.url.replace(own, HOOKS)
+                    stage.cassette.keep_webhook(one.model_copy(update={"url": url, "headers": headers}))
 
         class Player(Inbox):
             async def __aenter__(self):
