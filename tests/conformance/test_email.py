@@ -379,7 +379,7 @@ class RaisesItsOwn(PigeonEmail):
     ],
 )
 def test_the_suite_catches_a_faulty_adapter(installed, monkeypatch, kind, test):
-    monkeypatch.setattr("providers.testing.conformance.email.PATIENCE", 1.0)
+    monkeypatch.setattr("providers.testing.conformance._suite.PATIENCE", 1.0)
     monkeypatch.setattr("providers.testing.conformance._inbox.PATIENCE", 1.0)
     faulty = type(kind.__name__, (kind,), {"loft": Loft([], {})})
     installed(faulty)

@@ -566,6 +566,7 @@ class RaisesItsOwn(ParrotLlm):
     ],
 )
 def test_the_suite_catches_a_faulty_adapter(parrot, monkeypatch, kind, test, values):
+    monkeypatch.setattr("providers.testing.conformance._suite.PATIENCE", 1.0)
     monkeypatch.setattr("providers.testing.conformance.llm.PATIENCE", 1.0)
     with pytest.raises((AssertionError, pytest.fail.Exception, TimeoutError, KeyError, RejectedError)):
         getattr(LlmConformance(), f"test_{test}")(parrot(kind), *values)

@@ -537,6 +537,7 @@ class RaisesItsOwn(PagerSms):
     ],
 )
 def test_the_suite_catches_a_faulty_adapter(pager, monkeypatch, kind, test, values):
+    monkeypatch.setattr("providers.testing.conformance._suite.PATIENCE", 1.0)
     monkeypatch.setattr("providers.testing.conformance.sms.PATIENCE", 1.0)
     monkeypatch.setattr("providers.testing.conformance._inbox.PATIENCE", 1.0)
     with pytest.raises((AssertionError, pytest.fail.Exception, TimeoutError, KeyError, NotFoundError)):

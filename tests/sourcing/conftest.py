@@ -118,7 +118,7 @@ class Supplier:
 
     @property
     def affiliate(self):
-        return bool(self._tracking_id)
+        return self._tracking_id
 
     @property
     def _tracking_id(self):

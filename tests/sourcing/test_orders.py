@@ -225,7 +225,7 @@ def test_the_cap_is_over_all_parts_also_those_ordered_before(supplier, live, ord
             assert beta.count("place") == 1
             # Nor is the cap forgotten where nobody says what was spent.
             beta.goods = {}
-            alpha.script["order"].extend([AuthenticationError("no")] * 2)
+            alpha.script["order"].append(AuthenticationError("no"))
             found = await p.sourcing.place_order(request)
             assert isinstance(found.parts[1].error, BudgetExceededError)
             assert "nobody says what it costs" in found.parts[1].reason

@@ -69,9 +69,9 @@ class AliExpressSourcing:
         self.client = Gateway(account)
 
     @property
-    def affiliate(self) -> bool:
-        """Whether links can earn a commission."""
-        return bool(self._tracking_id)
+    def affiliate(self) -> str:
+        """The tracking id, if there is one."""
+        return self._tracking_id
 
     def translate(self, error: Exception) -> ProviderError | None:
         """By the status, where the gateway's own words are missing; what it says itself is raised as it is read."""

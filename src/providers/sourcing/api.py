@@ -117,8 +117,8 @@ class SourcingAdapter(ReceivingAdapter[SourcingEvent], Protocol):
     """
 
     @property
-    def affiliate(self) -> bool:
-        """Whether a tracking id is set, so that links can earn a commission."""
+    def affiliate(self) -> str:
+        """The tracking id for which links earn a commission; `""` where there is none."""
         ...
 
     async def search(self, query: SearchQuery) -> Listing:
@@ -376,7 +376,7 @@ class Sourcing(Capability[SourcingAdapter]):
             msg = "quantity: at least 1"
             raise InvalidRequestError(msg, field="quantity")
         if variant is None:
-            found = (await self._suppliers.details(name, market, timeout=timeout)).variant(None)
+            found = (await self._suppliers.details(name, market, timeout=timeout, fresh=fresh)).variant(None)
             if found is None:
                 msg = "variant: the product has none that can be ordered"
                 raise NotFoundError(msg, field="variant")
@@ -646,7 +646,7 @@ class Sourcing(Capability[SourcingAdapter]):
                 AFFILIATE_LINKS,
                 target.facts.vendor,
                 lambda adapter: adapter.affiliate_links(urls),
-                payload=urls,
+                payload=(adapter.affiliate, urls),
                 timeout=timeout,
             )
         except ProviderError as error:

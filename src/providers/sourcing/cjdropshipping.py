@@ -81,7 +81,7 @@ class CjSourcing:
     """Products, orders and messages of one CJ account."""
 
     facts = CJDROPSHIPPING
-    affiliate = False
+    affiliate = ""
 
     def __init__(self, account: Account) -> None:
         self._clock = account.clock

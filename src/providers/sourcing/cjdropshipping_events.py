@@ -25,6 +25,7 @@ from providers.sourcing.cjdropshipping_values import (
     VENDOR,
     CjReply,
     Id,
+    MaybeId,
     Objects,
     Prices,
     Text,
@@ -120,7 +121,7 @@ def _product(message: _Message) -> dict[str, object]:
 
 class _Variant(CjReply):
     vid: Id
-    pid: Text = ""
+    pid: MaybeId = ""
     variant_sell_price: Prices = None
     fields: Annotated[tuple[Text, ...], BeforeValidator(listed)] = ()
 
@@ -144,7 +145,7 @@ def _stock(message: _Message) -> dict[str, object]:
 
 
 class _Order(CjReply):
-    cj_order_id: Text = ""
+    cj_order_id: MaybeId = ""
     order_number: Text = ""
     order_status: Text = ""
     track_number: Text = ""

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 CREATE_ONLY, PAY_AT_ONCE = 3, 2
 """Of `payType`."""
 
-OWN_FIELDS = {"orderNumber": "idempotency_key", "products": "items"}
+OWN_FIELDS = {"orderNumber": "idempotency_key", "products": "items", "shippingCustomerName": "address"}
 """What look-ups go by: not to be replaced behind their back."""
 
 UNCONFIRMED = frozenset({"CREATED", "IN_CART"})

@@ -97,6 +97,7 @@ def listed(value: object) -> object:
 
 Text: TypeAlias = Annotated[str, BeforeValidator(_text)]
 Id: TypeAlias = Annotated[str, Field(min_length=1, max_length=200), BeforeValidator(_text)]
+MaybeId: TypeAlias = Annotated[str, Field(max_length=200), BeforeValidator(_text)]
 ProductId: TypeAlias = Annotated[str, BeforeValidator(_product_id)]
 Amount: TypeAlias = Annotated[Decimal | None, BeforeValidator(_decimal)]
 Prices: TypeAlias = Annotated[PriceRange | None, BeforeValidator(_range)]

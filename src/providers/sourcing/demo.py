@@ -106,7 +106,7 @@ class DemoSourcing:
     """Suppliers that ship nothing. State is in the store, so that all processes that share it see it."""
 
     facts = DEMO
-    affiliate = True
+    affiliate = "demo"
 
     def __init__(self, account: Account) -> None:
         self._store = account.store

@@ -45,21 +45,24 @@ class Book:
         """Keep new orders of one number, and give them ids; None, and nothing kept, when the number is known."""
         number = f"{self._prefix}number/{orders[0].source}/{orders[0].number}"
         written: list[DemoOrder] = []
-        items: list[tuple[str, bytes | None]] = []
+        items: list[tuple[str, bytes]] = []
+        over: list[tuple[str, bytes | None]] = []
         for order in orders:
             serial = await self._store.add(self._prefix + "placed", 1) or 0
             slot = f"{self._prefix}order/{serial % KEPT:04}"
             forgotten = await self._store.get(slot)
             if forgotten is not None:
                 old = DemoOrder.model_validate_json(forgotten)
-                items.append((f"{self._prefix}number/{old.source}/{old.number}", None))
+                over.append((f"{self._prefix}number/{old.source}/{old.number}", None))
             kept = order.model_copy(update={"id": f"order-{serial:x}-{_mark()}"})
             written.append(kept)
             items.append((slot, to_json(kept)))
-        (known,) = await self._store.claim([(number, to_json([order.id for order in written]))])
+        # At once: a number without its orders would be neither known nor free.
+        known, _ = await self._store.begin([(number, to_json([order.id for order in written])), *items])
         if known is not None:
             return None
-        await self._store.put(items)
+        if over:
+            await self._store.put(over)
         for order in written:
             await self._follow(order, now)
         return written

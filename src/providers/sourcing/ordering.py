@@ -7,6 +7,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
+from providers.core.codec import encode
 from providers.core.errors import (
     BudgetExceededError,
     ConflictError,
@@ -14,14 +15,13 @@ from providers.core.errors import (
     NotFoundError,
     ProviderError,
 )
-from providers.core.json import from_json, to_json
-from providers.core.models import Money
+from providers.core.models import Model, Money
 from providers.core.operation import Effect, Operation
 from providers.core.pipeline import refuse_unsupported, sign
 from providers.core.route import Safeguards
 from providers.core.telemetry import logger
 from providers.core.writes import ALREADY_APPLIED
-from providers.sourcing.models import NO_WAY, Market
+from providers.sourcing.models import NO_WAY, Market, ProductName
 from providers.sourcing.orders import (
     OrderDraft,
     OrderLine,
@@ -78,8 +78,18 @@ PROGRESS = (
 )
 """An order is as far as the part of it that is least far."""
 
+LOOK = 10.0
+"""Seconds for looking at the order that a message is about."""
+
 REMEMBERED = 180 * 86_400.0
 """Seconds that the key of an order is remembered for a supplier's message about it."""
+
+
+class Sent(Model):
+    """What is remembered of an order before it is sent, by its number: its key, and how many of which variants."""
+
+    key: str
+    pieces: dict[str, int]
 
 
 class Ordering:
@@ -103,17 +113,24 @@ class Ordering:
         earlier = {source: await self._earlier(request, source) for source in groups}
         waiting = [source for source, placed in earlier.items() if placed is None]
         quoted = await asyncio.gather(*(self._quoted(source, request, groups[source], deadline) for source in waiting))
-        refused = await self._too_dear(request, earlier.values(), quoted, deadline)
-        quotes = {
-            quote.source: quote if refused is None or quote.error is not None else _refused(quote, refused)
-            for quote in quoted
-        }
-        placed = await asyncio.gather(
-            *(self._place(source, request, groups[source], quotes.get(source), deadline) for source in groups)
-        )
-        parts = await self._capped([part for some in placed for part in some], request, deadline)
+        quotes = {quote.source: quote for quote in quoted}
+
+        async def ordered(sources: Sequence[str]) -> dict[str, list[OrderPart]]:
+            calls = (self._place(source, request, groups[source], quotes.get(source), deadline) for source in sources)
+            return dict(zip(sources, await asyncio.gather(*calls), strict=True))
+
+        # What has been ordered, and what cannot be: nothing is sent for these, but an earlier call may have done so.
+        first = [source for source in groups if source not in quotes or quotes[source].error is not None]
+        placed = await ordered(first)
+        before = [part for some in placed.values() for part in some if part.state is not OrderState.FAILED]
+        refused = _too_dear(request, before, quoted)
+        if refused is not None:
+            quotes = {source: quote if quote.error else _refused(quote, refused) for source, quote in quotes.items()}
+        placed |= await ordered([source for source in groups if source not in placed])
+        parts = [part for source in groups for part in placed[source]]
+        parts = await self._capped(parts, request, frozenset(waiting), deadline)
         if request.pay:
-            parts = list(await asyncio.gather(*(self._paid(part, request, deadline) for part in parts)))
+            parts = list(await asyncio.gather(*(self._paid(part, parts, request, deadline) for part in parts)))
         return _assembled(parts, request.idempotency_key, refused)
 
     async def pay(self, ref: Ref, max_total: Money | None, deadline: float | None) -> SupplierOrder:
@@ -135,16 +152,27 @@ class Ordering:
         return _assembled([part])
 
     async def learn(self, event: SourcingEvent) -> None:
-        """An order of which nobody knew whether it was made: it was."""
+        """An order of which nobody knew whether it was made: it was, if it is of what was ordered.
+
+        Its number alone proves nothing: who else orders on the account may have used it.
+        """
         if event.order is None or not event.number:
             return
-        store = self._suppliers.context.store
-        waiting = await store.get(self._waiting(event.source, event.number))
-        told = from_json(waiting) if waiting is not None else None
-        if isinstance(told, dict):
-            state = event.state or OrderState.UNKNOWN
-            part = OrderPart(source=event.source, state=state, ref=event.order, number=event.number)
-            await self._suppliers.route.settle(PLACE, str(told["key"]), Placed(orders=(part,)))
+        route = self._suppliers.route
+        sent = await self._remembered(event.source, event.number)
+        if sent is None or await route.settled(PLACE, sent.key, Placed) is not None:
+            return
+        try:
+            (found,) = (await self.order(event.order, timeout=LOOK, fresh=True)).parts
+        except ProviderError as error:
+            logger.warning("whether %s is ours is not known: %r", event.order, error)
+            return
+        there = _pieces((item.variant.lower(), item.quantity) for item in found.items if item.variant)
+        if there and there != _pieces((variant.lower(), count) for variant, count in sent.pieces.items()):
+            logger.warning("%s has a number of ours, but is another order", event.order)
+            return
+        part = found.model_copy(update={"source": event.source, "number": event.number})
+        await route.settle(PLACE, sent.key, Placed(orders=(part,)))
 
     def number(self, request: OrderRequest, source: str) -> str:
         """What the order is called at a supplier: its key where that will do, else made of it.
@@ -169,25 +197,6 @@ class Ordering:
         """What was placed under this key at this supplier before."""
         return await self._suppliers.route.settled(PLACE, _key(request, source), Placed)
 
-    async def _too_dear(
-        self,
-        request: OrderRequest,
-        earlier: Iterable[Placed | None],
-        quoted: Sequence[QuotedPart],
-        deadline: float | None,
-    ) -> ProviderError | None:
-        """Why what is still to be ordered may not be, together with what was ordered before."""
-        cap, asked = request.max_total, [quote.total for quote in quoted if quote.error is None]
-        if cap is None or not asked:
-            return None
-        before = [part for placed in earlier if placed is not None for part in placed.orders]
-        priced = await asyncio.gather(*(self._priced(part, deadline) for part in before))
-        try:
-            within(cap, _sum([*(part.total for part in priced), *asked]), "nothing was sent")
-        except ProviderError as error:
-            return error
-        return None
-
     async def _quoted(
         self, source: str, request: OrderRequest, items: Sequence[OrderItem], deadline: float | None
     ) -> QuotedPart:
@@ -195,8 +204,9 @@ class Ordering:
         try:
             lines = await asyncio.gather(*(self._line(item, request, deadline) for item in items))
             together = self._suppliers.target(source).facts.limits.get("lines_per_quote", 1) > 1
-            parcels = [tuple(lines)] if together else [(line,) for line in lines]
-            shipped = await asyncio.gather(*(self._shipped(parcel, items, request, deadline) for parcel in parcels))
+            asked = tuple(zip(items, lines, strict=True))
+            parcels = [asked] if together else [(one,) for one in asked]
+            shipped = await asyncio.gather(*(self._shipped(parcel, request, deadline) for parcel in parcels))
         except ProviderError as error:
             error.vendor = error.vendor or self._suppliers.target(source).facts.vendor
             error.operation = error.operation or PLACE.name
@@ -236,16 +246,14 @@ class Ordering:
         )
 
     async def _shipped(
-        self, parcel: tuple[OrderLine, ...], items: Sequence[OrderItem], request: OrderRequest, deadline: float | None
+        self, parcel: tuple[tuple[OrderItem, OrderLine], ...], request: OrderRequest, deadline: float | None
     ) -> tuple[list[OrderLine], ShippingQuote]:
         """The lines of one parcel with the way they are shipped: the one asked for, else the cheapest."""
         suppliers, address = self._suppliers, request.address
         market = Market(country=address.country, currency=request.currency)
-        found = await suppliers.quotes(
-            parcel, market, address.postal_code, timeout=suppliers.left(deadline), fresh=True
-        )
-        names = {line.product for line in parcel}
-        wanted = {item.shipping for item in items if item.shipping and suppliers.name_of(item.ref) in names}
+        lines = tuple(line for _, line in parcel)
+        found = await suppliers.quotes(lines, market, address.postal_code, timeout=suppliers.left(deadline), fresh=True)
+        wanted = {item.shipping for item, _ in parcel if item.shipping}
         if len(wanted) > 1:
             msg = f"shipping: one parcel cannot go by {' and '.join(sorted(wanted))[:120]}"
             raise InvalidRequestError(msg, field="shipping")
@@ -256,7 +264,7 @@ class Ordering:
                 f"shipping: no way {code[:60]!r} to {address.country}" if code else f"nothing goes to {address.country}"
             )
             raise NotFoundError(msg, field="shipping", code=NO_WAY)
-        return [line.model_copy(update={"shipping": quote}) for line in parcel], quote
+        return [line.model_copy(update={"shipping": quote}) for line in lines], quote
 
     async def _place(
         self,
@@ -285,7 +293,10 @@ class Ordering:
             if quote is not None and quote.error is not None:
                 raise quote.error
             # Before it is sent: this process may not live to see that nobody knows what became of it.
-            await self._remember(source, number, key)
+            await self._remember(draft, key)
+
+        async def find(adapter: SourcingAdapter, since: float) -> Placed | None:
+            return await adapter.find(await self._as_sent(draft), since)
 
         async def place(adapter: SourcingAdapter) -> Placed:
             made = await adapter.place(draft)
@@ -300,9 +311,7 @@ class Ordering:
                 # What it costs may be another the next time: it is the same order.
                 payload=(items, request.address, request.currency, request.note),
                 timeout=suppliers.left(deadline),
-                safeguards=Safeguards(
-                    before=quoted, look_up=FIND, find=lambda adapter, since: adapter.find(draft, since)
-                ),
+                safeguards=Safeguards(before=quoted, look_up=FIND, find=find),
             )
         except ProviderError as error:
             unknown = error.may_have_applied or error.code in {ALREADY_APPLIED, IN_FLIGHT}
@@ -320,39 +329,58 @@ class Ordering:
             # It is ordered: not knowing what it costs must not pass for a failure.
             logger.warning("what %s costs is not known: %r", part.ref, error)
             return part
-        return found.model_copy(update={"number": part.number or found.number})
+        # What is wrong with it was said when it was made, and only then.
+        kept = {
+            "number": part.number or found.number,
+            "pay_url": found.pay_url or part.pay_url,
+            "error": part.error,
+            "reason": part.reason,
+        }
+        return found.model_copy(update=kept)
 
-    async def _capped(self, parts: list[OrderPart], request: OrderRequest, deadline: float | None) -> list[OrderPart]:
-        """Orders that turned out to cost more than was quoted are not kept, where they can be cancelled."""
+    async def _capped(
+        self, parts: list[OrderPart], request: OrderRequest, new: frozenset[str], deadline: float | None
+    ) -> list[OrderPart]:
+        """Orders that turned out to cost more than was quoted are not kept, where they can be cancelled.
+
+        Those of `new` suppliers only: what was ordered by an earlier call stays.
+        """
         total = _sum([part.total for part in parts if part.ref is not None])
         try:
             if total is not None:
                 within(request.max_total, total, "not kept where it can be cancelled")
         except ProviderError as error:
-            return list(await asyncio.gather(*(self._undone(part, error, deadline) for part in parts)))
+            calls = (self._undone(part, error, deadline, cancel=part.source in new) for part in parts)
+            return list(await asyncio.gather(*calls))
         return parts
 
-    async def _undone(self, part: OrderPart, why: ProviderError, deadline: float | None) -> OrderPart:
+    async def _undone(self, part: OrderPart, why: ProviderError, deadline: float | None, *, cancel: bool) -> OrderPart:
         if part.ref is None:
             return part
         undone = part.model_copy(update={"error": why, "reason": str(why)})
-        if part.paid or "cancel_order" in self._suppliers.route.target(part.ref.vendor).facts.unsupported:
+        unable = "cancel_order" in self._suppliers.route.target(part.ref.vendor).facts.unsupported
+        if part.paid or unable:
             return undone
         try:
-            (found,) = (await self.cancel(part.ref, timeout=self._suppliers.left(deadline))).parts
+            # What an earlier call placed may have been paid since.
+            (found,) = (await self.order(part.ref, timeout=self._suppliers.left(deadline), fresh=True)).parts
+            if cancel and not found.paid:
+                (found,) = (await self.cancel(part.ref, timeout=self._suppliers.left(deadline))).parts
         except ProviderError as error:
             logger.warning("%s costs more than is allowed and could not be cancelled: %r", part.ref, error)
             return undone
-        return undone.model_copy(update={"state": found.state})
+        return undone.model_copy(update={"state": found.state, "paid": found.paid})
 
-    async def _paid(self, part: OrderPart, request: OrderRequest, deadline: float | None) -> OrderPart:
+    async def _paid(
+        self, part: OrderPart, parts: Sequence[OrderPart], request: OrderRequest, deadline: float | None
+    ) -> OrderPart:
         if part.ref is None or part.paid or part.error is not None:
             return part
         cap = request.max_total
         try:
             if cap is None and "pay" in self._suppliers.route.target(part.ref.vendor).facts.unsupported:
                 return part
-            paid = await self._pay(part.ref, cap and (part.total or cap), deadline)
+            paid = await self._pay(part.ref, cap and _share(part, parts, cap), deadline)
         except ProviderError as error:
             return part.model_copy(update={"error": error, "reason": str(error)})
         return paid.model_copy(update={"number": part.number or paid.number})
@@ -365,6 +393,10 @@ class Ordering:
             CONFIRM, ref.vendor, lambda adapter: adapter.confirm(ref), payload=str(ref), timeout=left(deadline)
         )
         if part.paid:
+            try:
+                await route.settle(PAY, str(ref), part)
+            except ProviderError as error:
+                logger.warning("that %s is paid could not be noted: %r", ref, error)
             return part
         within(max_total, part.total, "nothing was paid")
 
@@ -383,9 +415,24 @@ class Ordering:
             safeguards=Safeguards(look_up=FIND, find=paid),
         )
 
-    async def _remember(self, source: str, number: str, key: str) -> None:
-        kept = to_json({"key": key})
-        await self._suppliers.context.store.put([(self._waiting(source, number), kept)], ttl=REMEMBERED)
+    async def _remember(self, draft: OrderDraft, key: str) -> None:
+        sent = Sent(key=key, pieces=_pieces((line.variant, line.quantity) for line in draft.lines))
+        waiting = self._waiting(draft.source, draft.number)
+        await self._suppliers.context.store.put([(waiting, encode(sent))], ttl=REMEMBERED)
+
+    async def _remembered(self, source: str, number: str) -> Sent | None:
+        kept = await self._suppliers.context.store.get(self._waiting(source, number))
+        return None if kept is None else Sent.model_validate_json(kept)
+
+    async def _as_sent(self, draft: OrderDraft) -> OrderDraft:
+        """Of what was ordered: where no variant was named it need not be what would be ordered now."""
+        sent = await self._remembered(draft.source, draft.number)
+        if sent is None:
+            return draft
+        product = ProductName(draft.source, "")
+        pieces = sent.pieces.items()
+        lines = tuple(OrderLine(product=product, variant=variant, quantity=count) for variant, count in pieces)
+        return draft.model_copy(update={"lines": lines})
 
     def _waiting(self, source: str, number: str) -> str:
         return f"sourcing/numbers/{self._suppliers.context.scope}/{source}/{number}"
@@ -414,6 +461,28 @@ def within(max_total: Money | None, total: Money | None, so: str) -> None:
         raise BudgetExceededError(msg, field="max_total", code="max_total")
 
 
+def _too_dear(request: OrderRequest, before: Sequence[OrderPart], quoted: Sequence[QuotedPart]) -> ProviderError | None:
+    """Why what is still to be ordered may not be, together with what was, or may have been, ordered before."""
+    cap, asked = request.max_total, [quote.total for quote in quoted if quote.error is None]
+    if cap is None or not asked:
+        return None
+    try:
+        within(cap, _sum([*(part.total for part in before), *asked]), "nothing was sent")
+    except ProviderError as error:
+        return error
+    return None
+
+
+def _share(part: OrderPart, parts: Sequence[OrderPart], cap: Money) -> Money:
+    """What a part may cost when it is paid: as much as before, or else what the others leave of the cap."""
+    others = [one.total for one in parts if one is not part and one.ref is not None]
+    if part.total is not None or not others:
+        return part.total or cap
+    total = _sum(others)
+    within(cap, total, "nothing was paid")
+    return cap if total is None else cap.model_copy(update={"amount": cap.amount - total.amount})
+
+
 def _refused(quote: QuotedPart, why: ProviderError) -> QuotedPart:
     return quote.model_copy(update={"error": why, "reason": str(why)})
 
@@ -423,6 +492,14 @@ def _check_cap(request: OrderRequest) -> None:
     if cap is not None and cap.currency != request.currency:
         msg = f"max_total: in {cap.currency}, but the order is in {request.currency}"
         raise InvalidRequestError(msg, field="max_total", code="currency")
+
+
+def _pieces(lines: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """How many of each variant."""
+    found: dict[str, int] = {}
+    for variant, quantity in lines:
+        found[variant] = found.get(variant, 0) + quantity
+    return found
 
 
 def _key(request: OrderRequest, source: str) -> str:

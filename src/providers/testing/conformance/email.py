@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import pickle
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -33,8 +32,6 @@ from providers.core.errors import (
     InvalidRequestError,
     NotFoundError,
     Outcome,
-    ProviderTimeoutError,
-    WebhookVerificationError,
 )
 from providers.core.models import RawRequest, Ref
 from providers.core.sending import SendState
@@ -52,20 +49,19 @@ from providers.email.models import (
 from providers.testing.clock import ManualClock
 from providers.testing.conformance._inbox import Inbox
 from providers.testing.conformance._suite import (
-    PATIENCE,
-    CapabilityConformance,
+    ReceivingConformance,
     check_model,
     collect,
+    cut_off,
     declared,
     either,
-    ended,
-    in_flight,
     invalid,
     needed,
     needs,
+    only_what_was_signed,
+    pickles,
     proven,
     run,
-    same_error,
 )
 
 if TYPE_CHECKING:
@@ -73,6 +69,7 @@ if TYPE_CHECKING:
     from providers.email.api import EmailAdapter
     from providers.email.campaign import CampaignStatus
     from providers.runtime import Providers
+    from providers.testing.conformance._suite import SlowCalls
 
 T = TypeVar("T")
 
@@ -124,7 +121,7 @@ def mail(*to: str, **changes: object) -> EmailMessage:
     return EmailMessage(**cast("dict[str, Any]", fields))
 
 
-class EmailConformance(CapabilityConformance["EmailHarness"]):
+class EmailConformance(ReceivingConformance["EmailHarness"]):
     """The promises of `providers.email`. Subclasses give the fixture `harness`."""
 
     capability = "email"
@@ -132,6 +129,11 @@ class EmailConformance(CapabilityConformance["EmailHarness"]):
     async def simplest(self, providers: Providers) -> object:
         """See `CapabilityConformance`."""
         return await providers.email.send(mail())
+
+    async def slow_calls(self, harness: EmailHarness, providers: Providers, within: float) -> SlowCalls:
+        """See `CapabilityConformance`."""
+        await providers.email.check()
+        yield "email.send", providers.email.send(mail(), timeout=within)
 
     # Sending.
 
@@ -318,7 +320,7 @@ class EmailConformance(CapabilityConformance["EmailHarness"]):
         assert error.field == field
         if field is not None:
             assert field in str(error)
-        assert same_error(pickle.loads(pickle.dumps(error)), error)  # noqa: S301 (our own)
+        assert pickles(error)
 
     def test_bad_attachments_are_refused_at_construction(self) -> None:
         """A file needs a name of one line, an inline one an id."""
@@ -744,31 +746,7 @@ class EmailConformance(CapabilityConformance["EmailHarness"]):
             request = await a_webhook(harness, providers)
             if request is None:
                 return
-            forged = [request.model_copy(update={"body": body}) for body in mutilated(request.body)]
-            forged.append(request.model_copy(update={"headers": {"content-type": "application/json"}}))
-            for name, value in request.headers.items():
-                if "sign" in name or "stamp" in name or name == "authorization":
-                    others = ("", "x", value[:-3] + ("AAA" if value[-3:] != "AAA" else "BBB"), value + "0", "é")
-                    forged += [
-                        request.model_copy(update={"headers": {**request.headers, name: other}}) for other in others
-                    ]
-            for one in forged:
-                with pytest.raises(WebhookVerificationError) as caught:
-                    await providers.email.webhook(one)
-                assert isinstance(caught.value, ValueError)
-                assert same_error(pickle.loads(pickle.dumps(caught.value)), caught.value)  # noqa: S301 (our own)
-            assert (await providers.email.webhook(request)).events
-
-        run(harness, scenario)
-
-    def test_a_request_nobody_knows_is_no_webhook(self, harness: EmailHarness) -> None:
-        """Not signed at all, and at a vendor that is not in use."""
-
-        async def scenario(providers: Providers) -> None:
-            for body in (b"", b"[]", b"{}", b"\xff\x00", b"[" * 10_000):
-                with pytest.raises(WebhookVerificationError):
-                    await providers.email.webhook(RawRequest(body=body))
-            await invalid("vendor", providers.email.webhook(RawRequest(body=b"[]"), vendor="nobody"))
+            await only_what_was_signed(providers.email, request, request.body.replace(ANA.encode(), BEN.encode()))
 
         run(harness, scenario)
 
@@ -811,43 +789,13 @@ class EmailConformance(CapabilityConformance["EmailHarness"]):
 
         run(harness, scenario)
 
-    def test_the_caller_s_timeout_is_kept(self, harness: EmailHarness) -> None:
-        """A vendor that does not answer costs `timeout` seconds, not more."""
-        stalled = needed(harness.stalled, "stalled: a way to keep the vendor from answering")
-
-        async def scenario(providers: Providers) -> None:
-            await providers.email.check()
-            with stalled():
-                task = asyncio.create_task(providers.email.send(mail(), timeout=5))
-                await in_flight(harness.clock)
-                harness.clock.advance(4.9)
-                await asyncio.sleep(0.01)
-                assert not task.done()
-                harness.clock.advance(0.1)
-                await ended(task, PATIENCE / 2)
-                with pytest.raises(ProviderTimeoutError) as caught:
-                    await task
-            error = caught.value
-            assert error.operation == "email.send"
-            assert error.vendor == facts(providers).vendor
-            assert not (error.may_have_applied and error.retryable)
-            assert same_error(pickle.loads(pickle.dumps(error)), error)  # noqa: S301 (our own)
-
-        run(harness, scenario)
-
     def test_a_cancelled_call_ends_at_once_and_leaves_all_well(self, harness: EmailHarness) -> None:
         """The next one works; a key whose mail was cut off is unknown, not forgotten."""
         stalled = needed(harness.stalled, "stalled: a way to keep the vendor from answering")
 
         async def scenario(providers: Providers) -> None:
             await providers.email.check()
-            with stalled():
-                task = asyncio.create_task(providers.email.send(mail(), idempotency_key="order-1001"))
-                await in_flight(harness.clock)
-                await asyncio.sleep(0.02)
-                task.cancel()
-                await ended(task, PATIENCE / 2)
-                assert task.cancelled()
+            await cut_off(harness.clock, stalled, providers.email.send(mail(), idempotency_key="order-1001"))
             assert isinstance(await providers.email.send(mail(BEN)), MessageRef)
             unknown = [one.key async for one in providers.unknowns.unknown()]
             assert unknown in ([], ["order-1001"])
@@ -928,18 +876,6 @@ async def a_webhook(harness: EmailHarness, providers: Providers) -> RawRequest |
         await providers.email.ensure_webhook(inbox.url)
         ref = await providers.email.send(mail())
         return (await delivered(providers, inbox, ref))[1]
-
-
-def mutilated(body: bytes) -> list[bytes]:
-    """Other bodies."""
-    middle = len(body) // 2
-    return [
-        b"",
-        body[:-1],
-        body + b" ",
-        body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :],
-        body.replace(ANA.encode(), BEN.encode()),
-    ]
 
 
 class _Reader(HTMLParser):

@@ -16,7 +16,6 @@ facts declare as unsupported is asserted to be refused before anything is sent.
 from __future__ import annotations
 
 import asyncio
-import pickle
 import struct
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -73,6 +72,7 @@ from providers.testing.conformance._suite import (
     CapabilityConformance,
     check_model,
     collect,
+    cut_off,
     declared,
     either,
     ended,
@@ -80,8 +80,8 @@ from providers.testing.conformance._suite import (
     invalid,
     loaded,
     needed,
+    pickles,
     proven,
-    same_error,
 )
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from providers.llm.api import LlmAdapter
     from providers.llm.models import Prompt
     from providers.runtime import Providers, Scope
+    from providers.testing.conformance._suite import SlowCalls
 
 T = TypeVar("T")
 
@@ -327,6 +328,16 @@ class LlmConformance(CapabilityConformance["LlmHarness"]):
     async def simplest(self, providers: Providers) -> object:
         """See `CapabilityConformance`."""
         return await providers.llm.complete(PROMPT)
+
+    async def slow_calls(self, harness: LlmHarness, providers: Providers, within: float) -> SlowCalls:
+        """Both questions for JSON together have this time."""
+        await providers.llm.check()
+        yield "llm.complete", providers.llm.complete(PROMPT, timeout=within)
+        yield "llm.complete", providers.llm.complete_json(PROMPT, Ad, timeout=within)
+
+    def given_up(self, harness: LlmHarness, providers: Providers, error: ProviderError) -> None:
+        """And no secret."""
+        failed(harness, providers, error, "llm.complete")
 
     # Asking.
 
@@ -592,7 +603,7 @@ class LlmConformance(CapabilityConformance["LlmHarness"]):
             error = caught.value
             assert isinstance(error, ValueError)
             assert (error.outcome, error.field) == (Outcome.NOT_APPLIED, field)
-            assert same_error(pickle.loads(pickle.dumps(error)), error)  # noqa: S301 (our own)
+            assert pickles(error)
             assert sent(harness) == []
 
         run(harness, scenario)
@@ -1275,43 +1286,13 @@ class LlmConformance(CapabilityConformance["LlmHarness"]):
 
         run(harness, scenario)
 
-    def test_the_caller_s_timeout_is_kept(self, harness: LlmHarness) -> None:
-        """A vendor that does not answer costs `timeout` seconds, not more; both questions for JSON together."""
-        stalled = needed(harness.stalled, "stalled: a way to keep the vendor from answering")
-
-        async def scenario(providers: Providers) -> None:
-            await providers.llm.check()
-            calls: tuple[Callable[[], Coroutine[object, object, object]], ...] = (
-                lambda: providers.llm.complete(PROMPT, timeout=5),
-                lambda: providers.llm.complete_json(PROMPT, Ad, timeout=5),
-            )
-            for call in calls:
-                with stalled():
-                    task = asyncio.create_task(call())
-                    await in_flight(harness.clock)
-                    harness.clock.advance(4.9)
-                    await asyncio.sleep(0.01)
-                    assert not task.done()
-                    harness.clock.advance(0.1)
-                    await ended(task, PATIENCE / 2)
-                    with pytest.raises(ProviderTimeoutError) as caught:
-                        await task
-                failed(harness, providers, caught.value, "llm.complete")
-
-        run(harness, scenario)
-
     def test_a_cancelled_call_ends_at_once_and_leaves_all_well(self, harness: LlmHarness) -> None:
         """The next one works."""
         stalled = needed(harness.stalled, "stalled: a way to keep the vendor from answering")
 
         async def scenario(providers: Providers) -> None:
             await providers.llm.check()
-            with stalled():
-                task: asyncio.Task[object] = asyncio.create_task(providers.llm.complete(PROMPT))
-                await in_flight(harness.clock)
-                task.cancel()
-                await ended(task, PATIENCE / 2)
-                assert task.cancelled()
+            await cut_off(harness.clock, stalled, providers.llm.complete(PROMPT))
             assert (await providers.llm.complete("Write a slogan for a mug.")).text
 
         run(harness, scenario)
@@ -1522,7 +1503,7 @@ def failed(harness: LlmHarness, providers: Providers, error: ProviderError, oper
     assert error.operation == operation
     told = f"{error!s} {error!r} {vars(error)}"
     assert not [secret for secret in harness.secrets if secret in told]
-    assert same_error(pickle.loads(pickle.dumps(error)), error)  # noqa: S301 (our own)
+    assert pickles(error)
 
 
 def streaming(providers: Scope, prompt: str, *, timeout: float | None = None) -> aclosing[AsyncGenerator[StreamEvent]]:
