@@ -78,8 +78,8 @@ PROGRESS = (
 )
 """An order is as far as the part of it that is least far."""
 
-LOOK = 10.0
-"""Seconds for looking at the order that a message is about."""
+LOOK = 2.0
+"""Seconds for looking at the order that a message is about: CJ wants its answer within three."""
 
 REMEMBERED = 180 * 86_400.0
 """Seconds that the key of an order is remembered for a supplier's message about it."""
