@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, ClassVar, TypedDict, Unpack
+from typing import Any, ClassVar, NamedTuple, TypedDict, Unpack
 
 MAX_TEXT = 1000
 """Services store error texts in columns of this many characters."""
@@ -220,3 +220,17 @@ class WebhookVerificationError(ProviderError, ValueError):
     """The webhook's signature is missing, wrong or nobody's. Also a `ValueError`: answer 400."""
 
     fault = Fault.REQUEST
+
+
+class Refusal(NamedTuple):
+    """What a vendor's own code means, for an adapter's table of them.
+
+    `outcome` and `repeatable` where those of the error's kind do not hold; `wait`: seconds, if the vendor names none.
+    """
+
+    kind: type[ProviderError]
+    field: str | None = None
+    code: str | None = None
+    outcome: Outcome | None = None
+    repeatable: bool | None = None
+    wait: float | None = None

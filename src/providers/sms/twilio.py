@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, JsonValue
@@ -28,6 +28,7 @@ from providers.core.errors import (
     ProviderError,
     QuotaExceededError,
     RateLimitedError,
+    Refusal,
     RejectedError,
     UnsupportedOperationError,
 )
@@ -76,14 +77,6 @@ OUR_FIELDS = {
     "ValidityPeriod": "valid_for",
     "StatusCallback": "TWILIO_STATUS_CALLBACK_URL",
 }
-
-
-class Refusal(NamedTuple):
-    """What a code of Twilio's means here, where its HTTP status says less."""
-
-    kind: type[ProviderError]
-    field: str | None = None
-    code: str | None = None
 
 
 REFUSALS: Mapping[int, Refusal] = {

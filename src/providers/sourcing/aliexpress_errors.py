@@ -19,6 +19,7 @@ from providers.core.errors import (
     ProviderUnavailableError,
     QuotaExceededError,
     RateLimitedError,
+    Refusal,
     RejectedError,
 )
 from providers.core.transport import from_status
@@ -34,16 +35,6 @@ if TYPE_CHECKING:
     from providers.core.operation import VendorFacts
     from providers.core.transport import HttpResponse
     from providers.sourcing.aliexpress_values import Object
-
-
-class Refusal(NamedTuple):
-    """What a code means here. `outcome`: where the class's own does not hold. `wait`: seconds, if none are named."""
-
-    kind: type[ProviderError]
-    field: str | None = None
-    code: str | None = None
-    outcome: Outcome | None = None
-    wait: float | None = None
 
 
 class Told(NamedTuple):

@@ -21,6 +21,7 @@ from providers.core.errors import (
     ProviderUnavailableError,
     QuotaExceededError,
     RateLimitedError,
+    Refusal,
     RejectedError,
 )
 from providers.core.json import from_json
@@ -54,16 +55,6 @@ NOWHERE = frozenset({404, 410})
 DAY = 86_400.0
 LARGEST = 10**12
 LACK = re.compile(r"remaining:?\s*(\d{1,9})\b.*required:?\s*(\d{1,9})\b", re.IGNORECASE | re.DOTALL | re.ASCII)
-
-
-class Refusal(NamedTuple):
-    """What a code means here. Without `outcome` it is as for every error of that kind."""
-
-    kind: type[ProviderError]
-    field: str | None = None
-    code: str | None = None
-    outcome: Outcome | None = None
-    repeatable: bool | None = None
 
 
 # Whether it was done shows only when it is read back.
