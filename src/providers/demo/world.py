@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from providers.demo.world_goods import Kind, Option
 
-SHOP_NAME = "Northlight Supply"
 SHOP_URL = "https://shop.example.com"
 IMAGES_URL = "https://images.example.com/goods"
 

@@ -36,7 +36,6 @@ PLUG = _options(Color="White|Black", Plug="US|EU|UK")
 WEAR = _options(Color="Black|Grey|Khaki", Size="S|M|L|XL")
 SIZES = _options(Size="S|M|L")
 METAL = _options(Color="Silver|Gold|Rose Gold")
-PACKS = _options(Pack="1 Piece|2 Pieces|4 Pieces")
 
 _TABLE = (
     # noun; path; cents; grams; options; leads; details; uses

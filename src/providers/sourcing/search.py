@@ -19,6 +19,7 @@ from providers.core.telemetry import logger
 from providers.core.writes import payload_digest
 from providers.sourcing import merge
 from providers.sourcing.models import Listing, ProductPage, Sort
+from providers.sourcing.suppliers import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -37,7 +38,7 @@ SEARCH = Operation(
     attempts=2,
     unit="call",
     cache=900.0,
-    stale=86_400.0,
+    stale=DAY,
 )
 
 DEEPEST = 5_000
